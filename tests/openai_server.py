@@ -1,0 +1,101 @@
+"""A local server that speaks the embeddings protocol, badly when it is told to."""
+
+import base64
+import hashlib
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+
+
+def vector(text, width):
+    """The server's unit vector of a text: random, seeded by the text."""
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+    values = np.random.default_rng(seed).normal(size=width).astype(np.float32)
+    return values / np.linalg.norm(values)
+
+
+class OpenAIServer(ThreadingHTTPServer):
+    """Context manager. ``faults`` are used up one a request, then all goes well."""
+
+    daemon_threads = True
+
+    def __init__(self, width=8, faults=()):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.width, self.faults = width, list(faults)
+        self.requests: list[list[str]] = []  # texts of each request that arrived
+        self.bodies: list[dict] = []
+        self.on_request = lambda: None
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, *_):
+        """A client that was killed, or gave up waiting, is no error of the server."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.bodies.append(body)
+        self.server.requests.append(body["input"])
+        self.server.on_request()
+        fault = self.server.faults.pop(0) if self.server.faults else "none"
+        if self.path != "/v1/embeddings":
+            self.answer(404, error(f"no such path: {self.path}"))
+        elif fault == "drop":
+            self.connection.close()
+        elif fault == "html":
+            self.answer(200, b"<html></html>", {"Content-Type": "text/html"})
+        elif fault.isdigit():
+            words = f"refused: {self.headers['Authorization']}"
+            self.answer(int(fault), error(words), {"Retry-After": "7"} if fault == "429" else {})
+        else:
+            if fault == "slow":
+                time.sleep(1)
+            self.answer(200, json.dumps(self.good(body, fault)).encode())
+
+    def good(self, body, fault):
+        width = body.get("dimensions", self.server.width) + (fault == "wide")
+        texts = body["input"][1:] if fault == "short" else body["input"]
+        data = [
+            {"object": "embedding", "index": i, "embedding": vector(text, width)}
+            for i, text in enumerate(texts)
+        ]
+        for item in data:
+            if fault == "nan":
+                item["embedding"][0] = np.nan
+            if body.get("encoding_format") == "base64":
+                item["embedding"] = base64.b64encode(item["embedding"].tobytes()).decode()
+            else:
+                item["embedding"] = item["embedding"].tolist()
+        if fault == "shuffle":
+            data.reverse()
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        return {"object": "list", "data": data, "model": body["model"], "usage": usage}
+
+    def answer(self, status, content, headers=None):
+        self.send_response(status)
+        for name, value in ({"Content-Type": "application/json"} | (headers or {})).items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Nothing on stderr."""
+
+
+def error(message):
+    return json.dumps({"error": {"message": message, "type": "test", "code": None}}).encode()

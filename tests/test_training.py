@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.models import Decoder, DecoderConfig, load_decoder
+from vec2slug_lib.training import (
+    Batches,
+    Examples,
+    Trainer,
+    TrainingConfig,
+    batch_loss,
+    eos_weights,
+    token_losses,
+    train,
+    validation_loss,
+)
+from vec2slug_lib.vocab import BOS, EOS, PAD
+
+torch.set_num_threads(1)  # tiny matrices; and the same sums in every process
+CPU = torch.device("cpu")
+TINY = DecoderConfig(
+    input_dim=8,
+    embed_dim=16,
+    num_heads=2,
+    num_layers=1,
+    max_slug_tokens=8,
+    vocab_size=20,
+    scaled_input=True,
+)
+QUICK = TrainingConfig(
+    epochs=3, batch_size=16, micro_batch=6, learning_rate=3e-3, evaluate_every=4, bf16=False
+)
+
+
+def examples(n: int, seed: int = 0) -> Examples:
+    """Slugs that the embedding determines: its largest coordinate gives every token."""
+    rng = np.random.default_rng(seed)
+    kinds, lengths = rng.integers(0, TINY.input_dim, n), rng.integers(1, 8, n)
+    vectors = np.eye(TINY.input_dim, dtype=np.float32)[kinds]
+    vectors += rng.normal(0, 0.1, vectors.shape).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    ids = [[5 + int(k)] * int(m) for k, m in zip(kinds, lengths, strict=True)]
+    return Examples(vectors, ids)
+
+
+def padded(model: DecoderConfig, ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Inputs and targets, every row padded to the cap: what a plain loop trains on."""
+    inputs = torch.full((len(ids), model.max_slug_tokens), PAD)
+    targets = torch.full((len(ids), model.max_slug_tokens), PAD)
+    for i, row in enumerate(ids):
+        inputs[i, : len(row) + 1] = torch.tensor([BOS, *row])
+        targets[i, : len(row) + 1] = torch.tensor([*row, EOS])
+    return inputs, targets
+
+
+def test_eos_weights_worked_by_hand():
+    # Ten slugs; <eos> stands at position = length.
+    # Rates: position 2: 1/10, 3: 4/10, 4: 2/10, 5: 3/10; median of these 0.25.
+    # Weights: 2: 2.5 -> 1; 3: 0.25/0.4 = 0.625; 4: 1.25 -> 1; 5: 0.25/0.3 = 0.8333; others 1.
+    lengths = [2, 3, 3, 3, 3, 4, 4, 5, 5, 5]
+    np.testing.assert_allclose(eos_weights(lengths, 7), [1, 1, 1, 0.625, 1, 5 / 6, 1], rtol=1e-6)
+
+
+def test_eos_weights_leave_out_slugs_that_lose_their_end():
+    # Cap 4: <eos> of a slug of 4 tokens would be target 4, beyond the last target 3.
+    np.testing.assert_allclose(eos_weights([1, 1, 3, 4, 9], 4), [1, 0.75, 1, 1])
+    np.testing.assert_allclose(eos_weights([9, 9], 4), [1, 1, 1, 1])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_token_losses_and_their_gradient_equal_torch_s(smoothing):
+    logits = torch.randn(7, 13, dtype=torch.float32, requires_grad=True)
+    targets, weights = torch.randint(0, 13, (7,)), torch.rand(7)
+    plain = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+    (wanted,) = torch.autograd.grad((plain * weights).sum(), logits)
+    ours = token_losses(logits, targets, smoothing)
+    (gradient,) = torch.autograd.grad((ours * weights).sum(), logits)
+    torch.testing.assert_close(ours, plain)
+    torch.testing.assert_close(gradient, wanted)
+
+
+def test_one_batch_has_the_loss_and_gradient_of_a_plain_padded_loop():
+    torch.manual_seed(0)
+    data = examples(20)
+    model = Decoder(replace(TINY, dropout=0.0))
+    weights = torch.linspace(0.3, 1.0, TINY.max_slug_tokens)
+    inputs, targets = padded(TINY, data.ids)
+    logits = model(torch.from_numpy(data.vectors), inputs).flatten(0, 1)
+    plain = F.cross_entropy(logits, targets.flatten(), reduction="none", label_smoothing=0.1)
+    scale = torch.where(targets == EOS, weights.expand_as(targets), 1.0) * (targets != PAD)
+    plain = (plain.view_as(targets) * scale).sum()
+    plain.backward()
+    wanted = {name: p.grad.clone() for name, p in model.named_parameters()}
+    model.zero_grad()
+    batches = Batches(data, TINY, "drop", CPU)
+    total = 0.0
+    for piece in batches.micro(torch.arange(20), 6):
+        part = batch_loss(model, piece, 0.1, weights)
+        part.backward()
+        total += part.item()
+    assert total == pytest.approx(plain.item(), rel=1e-5)
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p.grad, wanted[name], rtol=1e-3, atol=1e-4)
+
+
+def test_validation_loss_is_nats_per_target():
+    data, model = examples(20), Decoder(TINY).eval()
+    inputs, targets = padded(TINY, data.ids)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(data.vectors), inputs)
+        wanted = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PAD).item()
+    batches = Batches(data, TINY, "drop", CPU)
+    assert validation_loss(model, batches, 7, bf16=False) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_long_slugs_are_dropped_or_lose_their_end():
+    data = Examples(examples(3).vectors, [[5] * 7, [6] * 8, [7] * 9])
+    dropped = Batches(data, TINY, "drop", CPU)
+    assert dropped.targets.tolist() == [[5] * 7 + [EOS]]
+    cut = Batches(data, TINY, "truncate", CPU)
+    assert cut.targets.tolist() == [[5] * 7 + [EOS], [6] * 8, [7] * 8]
+
+
+def test_every_epoch_sees_every_row_once_in_another_order(tmp_path):
+    trainer = Trainer(TINY, QUICK, examples(40), examples(8, 1), tmp_path, CPU)
+    epochs = [torch.cat([trainer.batch_rows(3 * e + i) for i in range(3)]) for e in range(2)]
+    assert all(sorted(rows.tolist()) == list(range(40)) for rows in epochs)
+    assert not torch.equal(*epochs)
+    assert [len(trainer.batch_rows(i)) for i in range(3)] == [16, 16, 8]
+
+
+def test_the_decoder_learns_what_the_embedding_says(tmp_path):
+    config = QUICK.override(epochs=20, batch_size=64, micro_batch=32, learning_rate=1e-2)
+    result = train(TINY, config, examples(256), examples(50, 1), tmp_path)
+    model = load_decoder(TINY, tmp_path / "model.safetensors")
+    data = examples(50, 1)
+    with torch.no_grad():
+        logits = model(torch.from_numpy(data.vectors), torch.full((50, 1), BOS))[:, 0]
+    right = (logits.argmax(1).numpy() == [ids[0] for ids in data.ids]).mean()
+    assert right > 0.9  # chance is one in eight
+    assert result.best_val_loss < result.history[0]["val_loss"] / 2
+
+
+def test_best_weights_and_history_are_written(tmp_path):
+    seen = []
+
+    def score(model: Decoder) -> dict[str, float]:
+        seen.append(model.training)
+        return {"token_f1": 0.25}
+
+    result = train(TINY, QUICK, examples(40), examples(16, 1), tmp_path, score)
+    rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+    assert rows == result.history
+    assert [row["step"] for row in rows] == [4, 8, 9]
+    assert [row["epoch"] for row in rows] == pytest.approx([4 / 3, 8 / 3, 3])
+    assert {"train_loss", "val_loss", "lr", "seconds", "token_f1"} <= rows[0].keys()
+    assert seen == [False] * 3
+    assert result.best_val_loss == min(row["val_loss"] for row in rows)
+    assert (result.epochs, result.steps) == (3, 9)
+    best = load_decoder(TINY, tmp_path / "model.safetensors")
+    batches = Batches(examples(16, 1), TINY, "drop", CPU)
+    assert validation_loss(best, batches, 6, False) == pytest.approx(result.best_val_loss)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "history.jsonl",
+        "model.safetensors",
+    ]
+
+
+def test_the_same_seed_gives_the_same_run(tmp_path):
+    def losses(name: str, seed: int) -> list[float]:
+        config = QUICK.override(seed=seed, bf16=True)
+        result = train(TINY, config, examples(40), examples(16, 1), tmp_path / name)
+        return [row["val_loss"] for row in result.history]
+
+    first = losses("a", 1)
+    assert first == losses("b", 1)
+    assert first != losses("c", 2)
+
+
+def test_early_stop_after_stale_evaluations(tmp_path):
+    # A rate of zero leaves the weights as they are: the first evaluation is the best.
+    config = QUICK.override(epochs=50, learning_rate=0.0, evaluate_every=2, patience=3)
+    result = train(TINY, config, examples(40), examples(16, 1), tmp_path)
+    assert [row["step"] for row in result.history] == [2, 4, 6, 8]
+    assert result.best_step == 2
+
+
+def test_warm_up_then_plateau(tmp_path):
+    config = QUICK.override(
+        epochs=5, learning_rate=0.0, warmup_steps=4, evaluate_every=1, plateau_patience=1
+    )
+    flat = train(TINY, config, examples(16), examples(16, 1), tmp_path / "flat")
+    assert [row["lr"] for row in flat.history] == [0.0] * 5
+    config = config.override(learning_rate=0.1, warmup_steps=4, epochs=4)
+    result = train(TINY, config, examples(16), examples(16, 1), tmp_path / "warm")
+    assert [row["lr"] for row in result.history] == pytest.approx([0.025, 0.05, 0.075, 0.1])
+
+
+KILLED = QUICK.override(
+    epochs=8, evaluate_every=1, patience=99, checkpoint_seconds=0.0, eos_calibration=True
+)
+RUN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_training import KILLED, TINY, examples, train
+def score(model):
+    print("evaluated", flush=True)
+    return {}
+train(TINY, KILLED, examples(64), examples(16, 1), sys.argv[2], score)
+"""
+
+
+def test_a_killed_run_ends_like_an_unbroken_one(tmp_path):
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    command = [sys.executable, "-c", RUN, str(Path(__file__).parent), str(broken)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        for _ in range(10):
+            assert process.stdout.readline() == "evaluated\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert (broken / "checkpoint.pt").is_file()
+    evaluated = []
+    for folder in (broken, whole):
+        steps: list[int] = []
+        train(TINY, KILLED, examples(64), examples(16, 1), folder, counter(steps))
+        evaluated.append(len(steps))
+    assert evaluated[1] == 32
+    assert evaluated[0] <= 23  # of the 10 seen in the killed run, at most the last is repeated
+    assert load_run(broken) == load_run(whole)
+
+
+def counter(calls: list[int]):
+    def score(model: Decoder) -> dict[str, float]:
+        calls.append(1)
+        return {}
+
+    return score
+
+
+def load_run(folder: Path) -> tuple[list[dict[str, float]], bytes]:
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    weights = (folder / "model.safetensors").read_bytes()
+    return [{**row, "seconds": 0.0} for row in rows], weights
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    data, val_data = examples(40), examples(16, 1)
+    Trainer(TINY, QUICK, data, val_data, tmp_path, CPU).save()
+    with pytest.raises(Vec2SlugError, match="another run"):
+        train(TINY, QUICK.override(seed=7), data, val_data, tmp_path)
+    with pytest.raises(Vec2SlugError, match="another run"):
+        train(TINY, QUICK, examples(40, 5), val_data, tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(Vec2SlugError, match="expected a checkpoint"):
+        train(TINY, QUICK, data, val_data, tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
+    data = examples(40)
+    data.vectors[:] = np.nan
+    with pytest.raises(Vec2SlugError, match="got nan at step 1"):
+        train(TINY, QUICK, data, examples(16, 1), tmp_path)
+
+
+def test_bad_arguments_are_refused(tmp_path):
+    with pytest.raises(Vec2SlugError, match=r"epochs.*got 'epoch'"):
+        QUICK.override(epoch=3)
+    with pytest.raises(Vec2SlugError, match="got 'cut'"):
+        QUICK.override(long_slugs="cut")
+    wide = Examples(np.zeros((2, 9), np.float32), [[5], [6]])
+    with pytest.raises(Vec2SlugError, match=r"shape \(2, 8\), got \(2, 9\)"):
+        Batches(wide, TINY, "drop", CPU)
+    with pytest.raises(Vec2SlugError, match="ids below 20, got 20"):
+        Batches(Examples(np.zeros((1, 8), np.float32), [[20]]), TINY, "drop", CPU)
+    with pytest.raises(Vec2SlugError, match="at most 7 tokens, got none"):
+        Batches(Examples(np.zeros((1, 8), np.float32), [[5] * 8]), TINY, "drop", CPU)

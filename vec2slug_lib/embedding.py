@@ -1,0 +1,164 @@
+"""Documents to vectors: what an embedder is, and the job that survives being killed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from .errors import Vec2SlugError
+from .files import atomic, read_json, write_json
+from .vectors import Floats, check_vectors
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """Model and, where it can be chosen, width: what the vectors depend on."""
+
+    @property
+    def dimensions(self) -> int:
+        """Width of a vector."""
+
+    def batches(self, texts: Sequence[str]) -> Iterator[slice]:
+        """Consecutive pieces of ``texts``: for a remote embedder, one request each."""
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors ``[N, dimensions]``, in the order of ``texts``."""
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Check that there is something to embed in every row.
+
+    Raises:
+        Vec2SlugError: a text is empty, white space, not a string or not valid Unicode; the message
+            names its row.
+    """
+    for row, text in enumerate(texts):
+        if not isinstance(text, str) or not text.strip():
+            raise Vec2SlugError(f"expected a text in row {row}, got {text!r}")
+        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+            raise Vec2SlugError(f"expected Unicode text in row {row}, got a lone surrogate in it")
+
+
+def slices(sizes: npt.ArrayLike, count: int, budget: int) -> Iterator[slice]:
+    """Cut rows into consecutive pieces of at most ``count`` rows and at most ``budget`` in size.
+
+    Args:
+        sizes: ``[N]`` size of each row; a row above the budget makes a piece of its own.
+        count: most rows of a piece.
+        budget: most that the sizes of a piece add up to.
+    """
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    start = 0
+    while start < len(ends) - 1:
+        fit = int(np.searchsorted(ends, ends[start] + budget, side="right")) - 1
+        stop = min(max(fit, start + 1), start + count, len(ends) - 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def embed_documents(
+    ids: Sequence[str], texts: Sequence[str], embedder: Embedder, out: Path | str
+) -> None:
+    """Embed documents into one ``.npy`` file, float32 ``[N, dimensions]`` of unit rows.
+
+    Beside ``out``, ``<out>.json`` says what the rows are, and each batch waits in ``<out>.parts/``
+    until the last one is done. Killed and started again, the job goes on after the last
+    finished batch, asks for none of them again, and ends with the same bytes as an unbroken run.
+
+    Args:
+        ids: N document ids.
+        texts: N texts.
+        embedder: what makes the vectors.
+        out: target, ending in ``.npy``.
+
+    Raises:
+        Vec2SlugError: a bad text; another job's files at ``out``; vectors of the wrong number or
+            width, not finite or zero. What was embedded so far stays for the next start.
+    """
+    out = Path(out)
+    manifest, parts = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.parts")
+    if out.suffix != ".npy":
+        raise Vec2SlugError(f"expected an output path ending in .npy, got {out}")
+    job = describe(ids, texts, embedder)
+    if manifest.exists() or out.exists():
+        _check_same(job, manifest, out)
+    else:
+        write_json(manifest, job)
+    if not out.exists():
+        files = list(_embed_parts(texts, embedder, parts))
+        _join(files, len(texts), embedder.dimensions, parts / "whole.npy")
+        (parts / "whole.npy").replace(out)
+    shutil.rmtree(parts, ignore_errors=True)
+
+
+def describe(ids: Sequence[str], texts: Sequence[str], embedder: Embedder) -> dict[str, str | int]:
+    """What a job's vectors depend on: embedder, width, number and digest of the documents."""
+    if len(ids) != len(texts) or not len(ids):
+        raise Vec2SlugError(
+            f"expected one id a text and at least one, got {len(ids)} ids and {len(texts)} texts"
+        )
+    check_texts(texts)
+    digest = sha256()
+    for item in (value for pair in zip(ids, texts, strict=True) for value in pair):
+        data = str(item).encode()
+        digest.update(len(data).to_bytes(8) + data)
+    return {
+        "embedder": embedder.name,
+        "dimensions": embedder.dimensions,
+        "documents": len(ids),
+        "documents_sha256": digest.hexdigest(),
+    }
+
+
+def _check_same(job: dict[str, str | int], manifest: Path, out: Path) -> None:
+    """Refuse to go on with, or to write over, what was made from something else."""
+    found = read_json(manifest) if manifest.exists() else {}
+    differing = {key: (job[key], found.get(key)) for key in job if job[key] != found.get(key)}
+    if differing:
+        key, (ours, theirs) = next(iter(differing.items()))
+        raise Vec2SlugError(
+            f"expected vectors of this job at {out}, got those of another: {key} is {ours} here "
+            f"and {theirs} there; choose another output, or remove {out}*"
+        )
+
+
+def _embed_parts(texts: Sequence[str], embedder: Embedder, folder: Path) -> Iterator[Path]:
+    """Yield one file of vectors a batch; embed what has none yet."""
+    with tqdm(total=len(texts), unit=" documents", desc=embedder.name) as bar:
+        for number, piece in enumerate(embedder.batches(texts)):
+            size = piece.stop - piece.start
+            part = folder / f"{number:06d}.npy"
+            if part.exists():
+                bar.initial += size  # the time left is judged by the speed of this run alone
+                vectors = np.load(part, mmap_mode="r")
+            else:
+                vectors = check_vectors(embedder.embed(texts[piece]), embedder.dimensions)
+            if vectors.shape != (size, embedder.dimensions):
+                raise Vec2SlugError(f"expected {size} vectors in {part}, got {vectors.shape}")
+            if not part.exists():
+                with atomic(part) as temporary:
+                    np.save(temporary, vectors)
+            bar.update(size)
+            yield part
+
+
+def _join(files: list[Path], rows: int, width: int, target: Path) -> None:
+    """Concatenate the parts, one in memory at a time."""
+    with atomic(target) as temporary:
+        whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), (rows, width))
+        start = 0
+        for file in files:
+            part = np.load(file)
+            whole[start : start + len(part)] = part
+            start += len(part)
+        whole.flush()

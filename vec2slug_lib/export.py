@@ -1,0 +1,191 @@
+"""A release: one folder a model, in the study's layout, with safetensors instead of pickle."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from shutil import copyfile
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from tokenizers import Tokenizer
+
+from .decoding import DecodingConfig
+from .errors import Vec2SlugError
+from .files import atomic, file_sha256, read_json, write_json
+from .models import Decoder, DecoderConfig, load_decoder, save_decoder
+from .runs import Run
+from .vocab import SPECIALS
+
+TOLERANCE = 1e-3
+
+
+def model_json(
+    config: DecoderConfig, tokenizer: Tokenizer, decoding: DecodingConfig
+) -> dict[str, Any]:
+    """The sidecar: shape, tokens, vocabulary and decoding constants under the study's keys."""
+    names = ("pad", "bos", "eos", "unk", "hyphen")
+    return {
+        "model": {
+            "input_dim": config.input_dim,
+            "embed_dim": config.embed_dim,
+            "num_heads": config.num_heads,
+            "num_layers": config.num_layers,
+            "max_slug_tokens": config.max_slug_tokens,
+            "vocab_size": config.vocab_size,
+        },
+        "tokens": {name: tokenizer.token_to_id(t) for name, t in zip(names, SPECIALS, strict=True)},
+        "vocab": {str(i): tokenizer.id_to_token(i) for i in range(config.vocab_size)},
+        "beam_search": {
+            "beam_width": decoding.beam_width,
+            "length_reward": decoding.length_reward,
+            "reward_cap": decoding.reward_cap,
+            "min_decode_tokens": decoding.min_tokens,
+            "min_slug_words": decoding.min_words,
+        },
+        "stopwords": sorted(decoding.stopwords),
+    }
+
+
+def release(run: Run, folder: Path) -> None:
+    """Write the release folder of a trained run.
+
+    Raises:
+        Vec2SlugError: the run's weights are not on this machine.
+    """
+    weights = run.folder / "model.safetensors"
+    if not weights.is_file():
+        raise Vec2SlugError(f"expected weights at {weights}, found none: train the run first")
+    manifest = run.manifest
+    config = DecoderConfig(**manifest["model"])
+    folder.mkdir(parents=True, exist_ok=True)
+    save_decoder(load_decoder(config, weights), folder / "model.safetensors", torch.float16)
+    tokenizer = Tokenizer.from_file(str(run.folder / "tokenizer.json"))
+    copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
+    copyfile(run.folder / "history.jsonl", folder / "history.train.jsonl")
+    decoding = DecodingConfig(max_tokens=config.max_slug_tokens)
+    write_json(folder / "model.json", model_json(config, tokenizer, decoding))
+    hashes = {"model.safetensors": file_sha256(folder / "model.safetensors")}
+    write_json(folder / "manifest.train.json", {**manifest, "sha256": hashes})
+    with atomic(folder / "README.md") as temporary:
+        temporary.write_text(model_card(folder.name, run), encoding="utf-8")
+
+
+def load_release(folder: Path) -> Decoder:
+    """Decoder of a release folder, in float32; the input scale is part of its weights.
+
+    Raises:
+        Vec2SlugError: files are missing, or the weights are not those of the manifest.
+    """
+    weights = folder / "model.safetensors"
+    shape = read_json(folder / "model.json")["model"]
+    expected = read_json(folder / "manifest.train.json")["sha256"]["model.safetensors"]
+    if not weights.is_file() or file_sha256(weights) != expected:
+        raise Vec2SlugError(f"expected {weights} with SHA-256 {expected}: missing or changed")
+    return load_decoder(DecoderConfig(**shape), weights)
+
+
+def export_onnx(folder: Path) -> dict[str, Any]:
+    """Write ``model.onnx`` of a release and ``manifest.onnx.json`` with its check against torch.
+
+    Inputs ``src_embedding`` float32 ``[batch, input_dim]`` and ``token_ids`` int64
+    ``[batch, seq]``; output ``logits`` float32 ``[batch, seq, vocab]``.
+
+    Raises:
+        Vec2SlugError: the graph's logits differ from torch's by more than ``TOLERANCE``.
+    """
+    model = load_release(folder)
+    config = model.config
+    example = (torch.randn(2, config.input_dim), torch.randint(0, config.vocab_size, (2, 7)))
+    batch, seq = torch.export.Dim("batch"), torch.export.Dim("seq", max=config.max_slug_tokens)
+    with atomic(folder / "model.onnx") as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own making, none about the model
+        torch.onnx.export(
+            model,
+            example,
+            temporary,
+            input_names=["src_embedding", "token_ids"],
+            output_names=["logits"],
+            dynamic_shapes={"src_embedding": {0: batch}, "token_ids": {0: batch, 1: seq}},
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+        manifest = check_onnx(model, temporary)
+        if manifest["max_difference"] > TOLERANCE:
+            raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {manifest}")
+    write_json(folder / "manifest.onnx.json", manifest)
+    return manifest
+
+
+def check_onnx(model: Decoder, path: Path, rows: int = 64) -> dict[str, Any]:
+    """Largest difference and argmax agreement of a graph against torch on random input."""
+    config, random = model.config, torch.Generator().manual_seed(0)
+    vectors = torch.nn.functional.normalize(
+        torch.randn(rows, config.input_dim, generator=random), dim=1
+    )
+    shape = (rows, config.max_slug_tokens)
+    tokens = torch.randint(0, config.vocab_size, shape, generator=random)
+    with torch.inference_mode():
+        expected = model(vectors, tokens).numpy()
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {"src_embedding": vectors.numpy(), "token_ids": tokens.numpy()}
+    found = session.run(["logits"], inputs)[0]
+    return {
+        "opset": 18,
+        "tolerance": TOLERANCE,
+        "max_difference": float(np.abs(found - expected).max()),
+        "argmax_agreement": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+    }
+
+
+CARD = """---
+license: mit
+language: en
+library_name: onnxruntime
+tags: [slug-generation, embedding-to-text]
+---
+# {name}
+
+URL slugs from `all-MiniLM-L6-v2` text embeddings ({input_dim} values a text). A prefix decoder,
+{num_layers} layers of width {embed_dim}, trained on {train_rows:,} vector-slug pairs whose slugs
+come from real URLs. Part of the vec2slug book, which tells how it was made and measured.
+
+| metric, {rows:,} held-out documents | value | 95 % interval |
+|---|---|---|
+{metrics}
+
+Best validation loss {best_val_loss:.3f} at step {best_step:,}; seed {seed}.
+
+## Use
+```python
+from vec2slug_lib.inference import SlugPredictor
+SlugPredictor.from_dir("{name}").predict(vectors)
+```
+
+## Limits
+Only for vectors of `all-MiniLM-L6-v2`. English; trained on encyclopaedia, news, documentation and
+blog pages, so other kinds of text get vaguer slugs. The usual error is a slug that names the topic
+and misses the particular; the book's evaluation page sets it beside simple baselines.
+"""
+
+
+def model_card(name: str, run: Run) -> str:
+    """Model card of a release, its numbers from the run's record."""
+    manifest, metrics = run.manifest, run.metrics
+    rows = [
+        f"| {metric.replace('_', ' ')} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} |"
+        for metric, m in metrics.items()
+    ]
+    return CARD.format(
+        name=name,
+        rows=len(run.predictions),
+        metrics="\n".join(rows),
+        train_rows=manifest["train_rows"],
+        best_val_loss=manifest["result"]["best_val_loss"],
+        best_step=manifest["result"]["best_step"],
+        seed=manifest["training"]["seed"],
+        **manifest["model"],
+    )

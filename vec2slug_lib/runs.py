@@ -1,0 +1,100 @@
+"""Run records: what an experiment was, how it went and what it predicted, as small plain files.
+
+A record is ``<runs>/<experiment>/<preset>/`` with ``manifest.json``, ``history.jsonl``,
+``metrics.json`` and ``predictions.parquet``. Weights and tokenizer lie beside them, not in git.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .dataset import data_dir
+from .errors import Vec2SlugError
+from .evaluation import Interval
+from .files import atomic, read_json, write_json
+
+Metrics = dict[str, Interval]
+
+FILES = ("manifest.json", "history.jsonl", "metrics.json", "predictions.parquet")
+
+
+def runs_dir() -> Path:
+    """Folder of all records; the environment variable ``VEC2SLUG_RUNS`` moves it."""
+    return Path(os.environ.get("VEC2SLUG_RUNS", data_dir() / "runs"))
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record on disk."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Config, data digest, seed, versions, device and seconds."""
+        return dict(read_json(self.folder / "manifest.json"))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every metric with its interval."""
+        return dict(read_json(self.folder / "metrics.json"))
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an evaluation: step, epoch, losses, learning rate, validation scores."""
+        return pd.read_json(self.folder / "history.jsonl", lines=True)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """One row a test pair: id, slug (the reference), prediction, score."""
+        return pd.read_parquet(self.folder / "predictions.parquet")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file of the record is there."""
+        return all((self.folder / name).is_file() for name in FILES)
+
+    def value(self, metric: str) -> float:
+        """A metric's value without its interval."""
+        return self.metrics[metric]["value"]
+
+
+def open_run(experiment: str, preset: str) -> Run:
+    """The record of an experiment, which must be complete.
+
+    Raises:
+        Vec2SlugError: no record, or files of it are missing.
+    """
+    run = Run(runs_dir() / experiment / preset)
+    missing = [name for name in FILES if not (run.folder / name).is_file()]
+    if missing:
+        raise Vec2SlugError(
+            f"expected a run record of {experiment} in preset {preset}; missing: "
+            f"{', '.join(missing)}. Make it with: vec2slug train {experiment} --preset {preset}"
+        )
+    return run
+
+
+def save_results(run: Run, predictions: pd.DataFrame, metrics: Metrics) -> None:
+    """Write predictions and metrics of a trained run."""
+    with atomic(run.folder / "predictions.parquet") as temporary:
+        predictions.to_parquet(temporary, index=False, compression="zstd")
+    write_json(run.folder / "metrics.json", metrics)
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a result depends on beside its config: versions of packages, machine, device."""
+    packages = ("torch", "tokenizers", "numpy", "pandas", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": device,
+        "packages": {name: version(name) for name in packages},
+    }
