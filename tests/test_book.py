@@ -28,8 +28,9 @@ SCREENS = {
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
     --disable-background-networking --disable-component-update""".split()
 
+# No canvas: a figure drawn with WebGL stays empty where there is no graphics card.
 UNDRAWN = """() => [...document.querySelectorAll(".v2s-plot")].filter((plot) => {
-  const marks = ".cartesianlayer .overplot :is(path, image), .pielayer path, canvas";
+  const marks = ".cartesianlayer .overplot :is(path, image), .pielayer path";
   return ![...plot.querySelectorAll(marks)].some((mark) => {
     const box = mark.getBoundingClientRect();
     return box.width > 0 || box.height > 0;

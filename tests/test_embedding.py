@@ -224,13 +224,16 @@ def test_slices_are_greedy(sizes, count, budget):
 RUN = """
 import json, os, signal, sys
 import numpy as np
-from vec2slug_lib import embedding, minilm, openai_embedder
+from vec2slug_lib import embedding
 
 ids, texts, url, out, moment = json.loads(sys.argv[1])
-minilm.PIECE = openai_embedder.BATCH = 5
 if url:
+    from vec2slug_lib import openai_embedder
+    openai_embedder.BATCH = 5
     embedder = openai_embedder.OpenAIEmbedder("local", url, dimensions=6, retries=0)
 else:
+    from vec2slug_lib import minilm
+    minilm.PIECE = 5
     embedder = minilm.MiniLMEmbedder("cpu")
 embed, save, calls = embedder.embed, np.save, {"ask": 0, "write": 0}
 

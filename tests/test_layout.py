@@ -17,7 +17,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # In the order in which the data passes through: a module imports only from those before it.
 ORDER = """
     errors files slugs vectors sources corpus embedding minilm openai_embedder baselines dataset
-    dataset_build vocab decoding models training evaluation runs interpret export inference
+    dataset_build vocab models losses training decoding evaluation runs interpret export inference
     experiments figures cli
 """.split()
 # All that is loaded with what a user imports to make slugs.

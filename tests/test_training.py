@@ -13,15 +13,13 @@ import torch
 import torch.nn.functional as F
 
 from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.losses import batch_loss
 from vec2slug_lib.models import Decoder, DecoderConfig, load_decoder
 from vec2slug_lib.training import (
     Batches,
     Examples,
     Trainer,
     TrainingConfig,
-    batch_loss,
-    eos_weights,
-    token_losses,
     train,
     validation_loss,
 )
@@ -62,32 +60,6 @@ def padded(model: DecoderConfig, ids: list[list[int]]) -> tuple[torch.Tensor, to
         inputs[i, : len(row) + 1] = torch.tensor([BOS, *row])
         targets[i, : len(row) + 1] = torch.tensor([*row, EOS])
     return inputs, targets
-
-
-def test_eos_weights_worked_by_hand():
-    # Ten slugs; <eos> stands at position = length.
-    # Rates: position 2: 1/10, 3: 4/10, 4: 2/10, 5: 3/10; median of these 0.25.
-    # Weights: 2: 2.5 -> 1; 3: 0.25/0.4 = 0.625; 4: 1.25 -> 1; 5: 0.25/0.3 = 0.8333; others 1.
-    lengths = [2, 3, 3, 3, 3, 4, 4, 5, 5, 5]
-    np.testing.assert_allclose(eos_weights(lengths, 7), [1, 1, 1, 0.625, 1, 5 / 6, 1], rtol=1e-6)
-
-
-def test_eos_weights_leave_out_slugs_that_lose_their_end():
-    # Cap 4: <eos> of a slug of 4 tokens would be target 4, beyond the last target 3.
-    np.testing.assert_allclose(eos_weights([1, 1, 3, 4, 9], 4), [1, 0.75, 1, 1])
-    np.testing.assert_allclose(eos_weights([9, 9], 4), [1, 1, 1, 1])
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_token_losses_and_their_gradient_equal_torch_s(smoothing):
-    logits = torch.randn(7, 13, dtype=torch.float32, requires_grad=True)
-    targets, weights = torch.randint(0, 13, (7,)), torch.rand(7)
-    plain = F.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
-    (wanted,) = torch.autograd.grad((plain * weights).sum(), logits)
-    ours = token_losses(logits, targets, smoothing)
-    (gradient,) = torch.autograd.grad((ours * weights).sum(), logits)
-    torch.testing.assert_close(ours, plain)
-    torch.testing.assert_close(gradient, wanted)
 
 
 def test_one_batch_has_the_loss_and_gradient_of_a_plain_padded_loop():

@@ -329,7 +329,8 @@ class _Search:
         bound = np.full(count, -np.inf)
         np.maximum.at(bound, owner, log_p)
         bound += config.length_reward * config.reward_cap
-        return np.array([_kth(p, self.top_k) >= b for p, b in zip(self.pools, bound, strict=True)])
+        pairs, k = zip(self.pools, bound.tolist(), strict=True), self.top_k
+        return np.array([len(pool) >= k and sorted(pool.values())[-k] >= b for pool, b in pairs])
 
 
 def _word_count(text: str) -> int:
@@ -387,11 +388,6 @@ def _score(slug: str, log_p: float, config: DecodingConfig) -> float:
     if len(set(content)) < len(content):
         score -= config.repeat_penalty
     return score
-
-
-def _kth(pool: dict[str, float], k: int) -> float:
-    """The k-th best score of distinct finished slugs; minus infinity if there are fewer."""
-    return sorted(pool.values(), reverse=True)[k - 1] if len(pool) >= k else -np.inf
 
 
 def _best(pool: dict[str, float], top_k: int) -> list[Candidate]:

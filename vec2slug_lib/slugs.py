@@ -41,7 +41,7 @@ def slugify(text: str, max_words: int = MAX_WORDS) -> str:
 
 
 def is_valid(slug: str) -> bool:
-    """Structural validity (facts.md section 7): kebab-case, 2 to 8 words, 3 to 80 characters."""
+    """Structural validity as the study has it: kebab-case, 2 to 8 words, 3 to 80 characters."""
     return (
         KEBAB.fullmatch(slug) is not None
         and 2 <= len(words(slug)) <= MAX_WORDS

@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from tqdm import tqdm
 
 from .errors import Vec2SlugError
 from .files import atomic
+from .losses import batch_loss, eos_weights
 from .models import Decoder, DecoderConfig, save_decoder
 from .vocab import BOS, EOS, PAD
 
@@ -100,28 +100,6 @@ class TrainingResult:
     history: list[dict[str, float]]  # one row an evaluation
 
 
-def eos_weights(lengths: npt.ArrayLike, max_tokens: int) -> npt.NDArray[np.float32]:
-    """Loss weights on ``<eos>`` by target position: frequent ends are damped, none is amplified.
-
-    The weight is min(1, median rate / rate at the position). The rate is the share of training
-    slugs that end at the position; the median is over the positions where a slug ends.
-
-    Args:
-        lengths: Content tokens of each training slug, ``[N]``: ``<eos>`` is the target after them.
-        max_tokens: Number of target positions, ``max_slug_tokens``.
-
-    Returns:
-        Weights ``[max_tokens]`` in (0, 1]; 1 where no slug ends.
-    """
-    ends = np.asarray(lengths)
-    rates = np.bincount(ends[ends < max_tokens], minlength=max_tokens) / max(len(ends), 1)
-    occurring = rates[rates > 0]
-    if not len(occurring):
-        return np.ones(max_tokens, dtype=np.float32)
-    ratio = np.median(occurring) / np.where(rates > 0, rates, np.median(occurring))
-    return np.minimum(1.0, ratio).astype(np.float32)
-
-
 class Batches:
     """Examples as tensors, and passes over them.
 
@@ -164,64 +142,6 @@ class Batches:
             piece = piece.to(self.targets.device)
             targets = self.targets[piece, :width]
             yield self.vectors[piece], F.pad(targets, (1, -1), value=BOS), targets
-
-
-class _TokenLosses(torch.autograd.Function):
-    """Cross-entropy whose gradient is made on the way forward, in place and in half the bytes."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        log_p = logits.log_softmax(-1, dtype=torch.float32)
-        target_log_p = log_p.gather(1, targets[:, None])[:, 0]
-        losses = -(1 - smoothing) * target_log_p - smoothing * log_p.mean(-1)
-        if ctx.needs_input_grad[0]:
-            gradient = log_p.exp_().sub_(smoothing / log_p.shape[1])
-            gradient[torch.arange(len(targets)), targets] -= 1 - smoothing
-            ctx.save_for_backward(gradient.to(logits.dtype))
-        return losses
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        (gradient,) = ctx.saved_tensors
-        return gradient * grad[:, None].to(gradient.dtype), None, None
-
-
-def token_losses(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of every target in nats, float32 ``[n]``.
-
-    The same as ``F.cross_entropy``; over thousands of tokens that one is bound by memory.
-
-    Args:
-        logits: ``[n, vocab]``, float32 or bfloat16.
-        targets: int64 ``[n]``.
-        smoothing: Label smoothing (Szegedy et al. 2016, doi 10.1109/CVPR.2016.308).
-    """
-    losses: Tensor = _TokenLosses.apply(logits, targets, smoothing)  # type: ignore[no-untyped-call]
-    return losses
-
-
-def batch_loss(
-    model: Decoder,
-    piece: tuple[Tensor, Tensor, Tensor],
-    smoothing: float = 0.0,
-    weights: Tensor | None = None,
-) -> Tensor:
-    """Sum of the cross-entropy over the targets of one piece, in nats.
-
-    Args:
-        model: The decoder.
-        piece: Vectors ``[n, input_dim]``, inputs and targets ``[n, T]``.
-        smoothing: Label smoothing.
-        weights: Weight of an ``<eos>`` target by position, ``[max_slug_tokens]``.
-    """
-    vectors, inputs, targets = piece
-    wanted = targets != PAD
-    logits = model.unembed(model.hidden(vectors, inputs)[wanted])
-    losses = token_losses(logits, targets[wanted], smoothing)
-    if weights is not None:
-        is_eos = targets == EOS
-        losses = losses * torch.where(is_eos, weights[: targets.shape[1]], 1.0)[wanted]
-    return losses.sum()
 
 
 def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> float:
@@ -287,7 +207,7 @@ class Trainer:
         data_crc = zlib.crc32(
             train_data.vectors.tobytes(), zlib.crc32(repr(train_data.ids).encode())
         )
-        # What a checkpoint must agree with; intervals may differ.
+        # What a checkpoint must agree with.
         self.identity = {**asdict(model_config), **asdict(config), "data": data_crc}
 
     @property

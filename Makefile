@@ -1,0 +1,70 @@
+# make book | test | lint | bench | serve | clean — each makes the environment first if need be.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := book
+.NOTPARALLEL:
+.PHONY: book test lint bench serve clean browser
+
+PYTHON ?= python3
+PORT ?= 8000
+JOBS ?= 2
+BIN := .venv/bin
+STAMP := .venv/.stamp
+PAGES := _build/html
+BROWSERS := chromium chromium-browser google-chrome
+
+# What the execution cache cannot see: the library, the data, the versions and the preset.
+KEY = (echo "$${VEC2SLUG_PRESET:-book}"; \
+  git ls-files -z --cached --others --exclude-standard vec2slug_lib data requirements.txt \
+  | xargs -0 sha256sum || true) 2> /dev/null | sha256sum
+
+$(STAMP): requirements.txt pyproject.toml
+	@echo "== Environment: installing into .venv (about 4 minutes the first time)"
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is " + sys.version)'
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -r requirements.txt -e .
+# Kernels listen on this machine only; their warning about plain TCP would be in every build.
+	@mkdir -p .venv/etc/ipython
+	@echo 'c.IPKernelApp.log_level = "ERROR"' > .venv/etc/ipython/ipython_kernel_config.py
+	@touch $@
+
+book: $(STAMP)
+	@mkdir -p _build
+	@key=$$($(KEY)); if [ "$$key" != "$$(cat _build/key 2>/dev/null)" ]; then \
+	  echo "== Cache: library, data or versions have changed, every notebook runs again"; \
+	  rm -rf _build/.jupyter_cache; echo "$$key" > _build/key; \
+	fi
+	@echo "== Book: running the notebooks and writing the pages"
+	@rm -rf $(PAGES)
+	@$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet
+	@echo "== Done: open $(CURDIR)/$(PAGES)/index.html in a browser, or run 'make serve'"
+
+serve:
+	@test -f $(PAGES)/index.html || $(MAKE) book
+	@echo "== Serving the book at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(PAGES) $(PORT)
+
+lint: $(STAMP)
+	@echo "== Lint: ruff and mypy"
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+browser:
+	@command -v $(BROWSERS) > /dev/null || { \
+	  echo "== Browser: installing Chromium from the distribution"; \
+	  sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
+	  { $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq \
+	    --no-install-recommends chromium fonts-dejavu-core < /dev/null > /dev/null; } || \
+	  { echo "Chromium could not be installed: install it by hand, then run 'make test' again"; exit 1; }; \
+	}
+
+test: $(STAMP) browser lint book
+	@echo "== Tests: library, notebooks from nothing in preset smoke, pages in Chromium"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+bench: $(STAMP)
+	@for script in benchmarks/*.py; do echo "== Benchmark: $$script"; $(BIN)/python "$$script"; done
+
+clean:
+	rm -rf _build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,51 @@
+"""Settings of all tests (no deadlines, the same examples in every run) and shared folders."""
+
+from dataclasses import asdict
+
+import pandas as pd
+import pytest
+import torch
+from hypothesis import settings
+
+from vec2slug_lib import export, vocab
+from vec2slug_lib.files import write_json
+from vec2slug_lib.models import Decoder, DecoderConfig, save_decoder
+from vec2slug_lib.runs import Run, save_results
+
+settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("project")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A complete record of a tiny, untrained decoder of width 24 over a 40-token vocabulary."""
+    torch.manual_seed(0)
+    run = Run(tmp_path_factory.mktemp("runs") / "tiny" / "smoke")
+    slugs = [
+        f"{a}-of-{b}-{c}" for a in ("bee", "ant") for b in ("hive", "hill") for c in ("life", "b")
+    ]
+    tokenizer = vocab.train_bpe(slugs, 60)
+    config = DecoderConfig(
+        input_dim=24, embed_dim=16, num_heads=2, num_layers=2, scaled_input=True,
+        vocab_size=tokenizer.get_vocab_size(),
+    )  # fmt: skip
+    vocab.save(tokenizer, run.folder / "tokenizer.json")
+    save_decoder(Decoder(config), run.folder / "model.safetensors")
+    (run.folder / "history.jsonl").write_text('{"step": 1, "val_loss": 4.0}\n')
+    manifest = {
+        "model": asdict(config), "training": {"seed": 42}, "train_rows": 1234,
+        "result": {"best_val_loss": 4.0, "best_step": 1},
+    }  # fmt: skip
+    write_json(run.folder / "manifest.json", manifest)
+    predictions = pd.DataFrame({"id": ["a"], "slug": ["b"], "prediction": ["c"], "score": [0.0]})
+    save_results(run, predictions, {"token_f1": {"value": 0.123, "low": 0.1, "high": 0.2}})
+    return run
+
+
+@pytest.fixture(scope="session")
+def release(run, tmp_path_factory):
+    """The release folder of ``run``, ONNX graph included."""
+    folder = tmp_path_factory.mktemp("release") / "tiny"
+    export.release(run, folder)
+    export.export_onnx(folder)
+    return folder

@@ -1,0 +1,189 @@
+"""What the tests of decoding share: made-up models, and beam search written out plainly."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from vec2slug_lib.decoding import EOS, HYPHEN, SPECIALS, DecodingConfig
+from vec2slug_lib.slugs import STOPWORDS
+
+SUBWORDS = ["a", "the", "of", "b", "ab", "c", "cat", "dog7", "9", "s", "x" * 20, "y" * 45]
+
+
+class HistoryStepper:
+    """A model given as a function of document and token history to logits."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def start(self, embeddings):
+        self.rows = [(int(row[0]), ()) for row in embeddings]
+        return self.logits()
+
+    def step(self, parents, tokens):
+        self.rows = [
+            (self.rows[parent][0], (*self.rows[parent][1], token))
+            for parent, token in zip(parents.tolist(), tokens.tolist(), strict=True)
+        ]
+        return self.logits()
+
+    def logits(self):
+        return np.array([self.model(*row) for row in self.rows], dtype=np.float32)
+
+
+def documents(count):
+    return np.arange(count, dtype=np.float32)[:, None]
+
+
+def random_model(seed, size, scale, eos, hyphen):
+    """Logits drawn afresh for every history."""
+
+    def model(document, tokens):
+        logits = scale * np.random.default_rng([seed, document, *tokens]).standard_normal(size)
+        logits[[EOS, HYPHEN]] += (eos, hyphen)
+        return logits.astype(np.float32)
+
+    return model
+
+
+# --- the plain version: one document, Python floats, no code shared with the library ---
+
+
+def word_list(text):
+    return [part for part in text.split("-") if part]
+
+
+def can_be_completed(text, used, shortest, config):
+    """Append the cheapest missing words one by one and look whether limits are kept."""
+    while len(word_list(text)) < config.min_words or text.endswith("-"):
+        text, used = text + (shortest if text.endswith("-") or not text else "-"), used + 1
+    return used <= config.max_tokens - 1 and len(text) <= 80
+
+
+def usable(string):
+    return bool(string) and all(c in "abcdefghijklmnopqrstuvwxyz0123456789" for c in string)
+
+
+def shortest_subword(strings):
+    return min(filter(usable, strings), key=len)
+
+
+def grammar(text, used, strings, config):
+    in_word = bool(text) and not text.endswith("-")
+    count = len(word_list(text))
+    for token, string in enumerate(strings):
+        if string == "<eos>":
+            trailing = in_word and word_list(text)[-1] in STOPWORDS
+            fine = in_word and used >= config.min_tokens and count >= config.min_words
+            if fine and not (trailing and config.suppress_eos_after_stopword):
+                yield token
+        elif string == "-":
+            if in_word and count < config.max_words:
+                yield token
+        elif usable(string):
+            yield token
+
+
+def final_score(slug, log_p, config):
+    parts = word_list(slug)
+    score = log_p + config.length_reward * min(len(parts), config.reward_cap)
+    if parts[-1] in STOPWORDS:
+        score -= config.trailing_stopword_penalty
+    if any(part not in STOPWORDS and parts.count(part) > 1 for part in parts):
+        score -= config.repeat_penalty
+    return score
+
+
+def plain_search(model, strings, config, top_k):
+    """(slug, score) list, steps, and the narrowest margin by which anything was decided."""
+    shortest = shortest_subword(strings)
+    width, margin, pool, steps = config.beam_width, math.inf, {}, 0
+    beams = [((), 0.0)]
+    while beams:
+        steps += 1
+        extensions = []
+        for place, (tokens, log_p) in enumerate(beams):
+            text, used = "".join(strings[t] for t in tokens), len(tokens)
+            lawful = list(grammar(text, used, strings, config))
+            allowed = [
+                t
+                for t in lawful
+                if t == EOS or can_be_completed(text + strings[t], used + 1, shortest, config)
+            ]
+            forced = all(t == EOS for t in allowed)
+            if forced:
+                allowed = sorted({*lawful, EOS})
+            logits = [float(x) for x in model(tokens)]
+            top = max(logits[t] for t in allowed)
+            norm = top + math.log(sum(math.exp(logits[t] - top) for t in allowed))
+            for t in [EOS] if forced else allowed:
+                longer = text if t == EOS else text + strings[t]
+                total = log_p + logits[t] - norm
+                reward = config.length_reward * min(len(word_list(longer)), config.reward_cap)
+                extensions.append((-(total + reward), place, t, (*tokens, t), total, forced))
+        extensions.sort(key=lambda e: e[:3])
+        others = [e for e in extensions if e[2] != EOS]
+        for ranked in (extensions, others):
+            if len(ranked) > width:
+                margin = min(margin, ranked[width][0] - ranked[width - 1][0])
+        for place, (_, _, token, tokens, total, forced) in enumerate(extensions):
+            if token == EOS and (place < width or forced):
+                slug = "".join(strings[t] for t in tokens[:-1])
+                pool[slug] = max(pool.get(slug, -math.inf), final_score(slug, total, config))
+        beams = [(tokens, total) for _, _, _, tokens, total, _ in others[:width]]
+        ranking = sorted(pool.values(), reverse=True)
+        if config.stopping == "first_k" and len(pool) >= width:
+            break
+        if config.stopping == "optimal" and beams and len(pool) >= top_k:
+            bound = max(total for _, total in beams) + config.length_reward * config.reward_cap
+            margin = min(margin, abs(ranking[top_k - 1] - bound))
+            if ranking[top_k - 1] >= bound:
+                break
+    margin = min([margin, *(a - b for a, b in pairwise(ranking))])
+    return sorted(pool.items(), key=lambda item: -item[1])[:top_k], steps, margin
+
+
+# --- strategies ---
+
+
+@st.composite
+def configs(draw):
+    least = draw(st.integers(1, 4))
+    cap = draw(st.integers(2 * least - 1, 15))
+    return DecodingConfig(
+        beam_width=draw(st.integers(1, 5)),
+        length_reward=draw(st.sampled_from([0.0, 0.5, 1.5, 4.0])),
+        reward_cap=draw(st.integers(0, 7)),
+        min_tokens=draw(st.integers(0, cap)),
+        min_words=least,
+        max_words=draw(st.integers(least, 8)),
+        max_tokens=cap + 1,
+        trailing_stopword_penalty=draw(st.sampled_from([0.0, 1.0])),
+        repeat_penalty=draw(st.sampled_from([0.0, 2.0])),
+        suppress_eos_after_stopword=draw(st.booleans()),
+        stopping=draw(st.sampled_from(["optimal", "exhaustive", "first_k"])),
+    )
+
+
+@st.composite
+def vocabularies(draw):
+    """Specials, usable subwords (some spell the same text) and tokens no slug may hold."""
+    subwords = draw(st.lists(st.sampled_from(SUBWORDS), min_size=1, max_size=9, unique=True))
+    assume(min(map(len, subwords)) <= 3)
+    return [*SPECIALS, *subwords, *draw(st.lists(st.sampled_from(["", "A", "é", "x-y", "a\n"])))]
+
+
+@st.composite
+def models(draw, size):
+    return random_model(
+        seed=draw(st.integers(0, 10**6)),
+        size=size,
+        scale=draw(st.sampled_from([0.3, 1.0, 3.0])),
+        eos=draw(st.sampled_from([-3.0, 0.0, 3.0])),
+        hyphen=draw(st.sampled_from([-3.0, 0.0, 3.0])),
+    )

@@ -1,0 +1,171 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vec2slug_lib import dataset, dataset_build
+from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.files import read_json, write_json
+from vec2slug_lib.slugs import rejection
+from vec2slug_lib.vectors import check_vectors
+
+
+def test_cap_by_hand():
+    # 10 + 3 + 1: a cap of 4 gives 4 + 3 + 1 = 8, a cap of 5 gives 9.
+    counts = pd.Series([10, 3, 1])
+    assert dataset.source_cap(counts, 8) == 4
+    assert dataset.source_cap(counts, 9) == 5
+    assert dataset.source_cap(counts, 100) == 10
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 4)), min_size=1, max_size=80),
+    st.integers(3, 90),
+)
+def test_selection_caps_sources_and_keeps_small_ones_whole(rows, total):
+    pairs = pd.DataFrame(rows, columns=["source", "cluster"])
+    chosen = dataset.select(pairs, total)
+    counts, kept = pairs["source"].value_counts(), pairs.iloc[chosen]["source"].value_counts()
+    cap = dataset.source_cap(counts, total)
+    assert len(chosen) <= total
+    assert sorted(set(chosen)) == chosen.tolist()
+    for source, count in counts.items():
+        assert kept.get(source, 0) == min(count, cap)
+
+
+def test_a_cut_source_keeps_its_topics_in_proportion():
+    pairs = pd.DataFrame({"source": "a", "cluster": [0] * 60 + [1] * 30 + [2] * 10})
+    kept = pairs.iloc[dataset.select(pairs, 50)]["cluster"].value_counts()
+    assert kept.to_dict() == {0: 30, 1: 15, 2: 5}
+
+
+@given(st.lists(st.integers(0, 60), min_size=300, max_size=600))
+def test_split_deals_whole_clusters(clusters):
+    clusters = np.array(clusters, np.int32)
+    split = dataset.split_clusters(clusters)
+    for one in np.unique(clusters):
+        assert len(set(split[clusters == one])) == 1
+    largest = np.bincount(clusters).max() / len(clusters)
+    for name, share in dataset.SPLITS.items():
+        assert abs((split == name).mean() - share) <= largest
+
+
+def test_clusters_follow_topics():
+    rng = np.random.default_rng(0)
+    topics = rng.normal(size=(3, 16))
+    vectors = check_vectors(np.repeat(topics, 300, axis=0) + rng.normal(size=(900, 16)) * 0.01)
+    found = dataset.cluster(vectors)
+    owner = np.repeat([0, 1, 2], 300)
+    assert all(len(set(owner[found == one])) == 1 for one in np.unique(found))
+
+
+def test_leaks_by_hand():
+    pairs = pd.DataFrame(
+        {"split": ["train", "test", "test", "val"], "slug": ["a-b-c", "a-b-c", "d-e-f", "d-e-f"]}
+    )
+    vectors = np.array([[1, 0], [0.99, 0.141], [0, 1], [0, 1]], np.float32)
+    # Of two test rows, one lies at cosine 0.99 of training, and one has training's slug.
+    assert dataset.leak_report(pairs, vectors) == {"near_vectors": 0.5, "same_slug": 0.5}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A data folder made by the real build from 400 documents of two sources."""
+    rng = np.random.default_rng(0)
+    letters = ["".join(rng.choice(list("abcdefgh"), 5)) for _ in range(400)]
+    documents = pd.DataFrame(
+        {
+            "id": [f"d{i:03}" for i in range(400)],
+            "url": [f"https://e.org/{i}" for i in range(400)],
+            "slug": [f"page-about-{word}{i}x" for i, word in enumerate(letters)],
+            "text": [f"SECRETTEXT about {word} and more {word}" for word in letters],
+            "title": [f"Page about {word}" for word in letters],
+            "source": ["big"] * 300 + ["small"] * 100,
+            "license": "CC0",
+            "token_count": 60,
+        }
+    )
+    documents.to_parquet(tmp_path / "documents.parquet")
+    write_json(tmp_path / "funnel.json", {"steps": [{"name": "raw", "kept": 400, "dropped": {}}]})
+    vectors = check_vectors(rng.normal(size=(400, 24)))
+    out = tmp_path / "data"
+    dataset_build.build(tmp_path / "documents.parquet", vectors, tmp_path / "funnel.json", out, 300)
+    return out
+
+
+def test_build_writes_balanced_pairs_without_text(folder):
+    data = dataset.load(folder)
+    assert data.pairs["source"].value_counts().to_dict() == {"big": 200, "small": 100}
+    assert data.vectors.shape == (300, 24)
+    for path in folder.iterdir():
+        assert b"SECRETTEXT" not in path.read_bytes(), path
+    card = read_json(folder / "card.json")
+    assert sum(card["splits"].values()) == card["pairs"] == 300
+    assert card["quantisation"]["least_cosine"] > 0.9995
+    assert "| small | CC0 | 100 |" in (folder / "README.md").read_text()
+    texts = pd.read_parquet(folder / "text_baselines.parquet")
+    assert texts["id"].tolist() == data.part("test").pairs["id"].tolist()
+    assert texts["title"].str.startswith("page-about-").all()
+
+
+def test_build_again_gives_the_same_bytes(folder, tmp_path):
+    vectors = check_vectors(np.random.default_rng(1).normal(size=(400, 24)))
+    for name in ("one", "two"):
+        dataset_build.build(
+            tmp_path / "documents.parquet", vectors, tmp_path / "funnel.json", tmp_path / name, 300
+        )
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_splits_and_samples(folder):
+    data = dataset.load(folder)
+    parts = [data.part(split) for split in dataset.SPLITS]
+    assert sum(len(part.pairs) for part in parts) == 300
+    assert not set(parts[0].pairs["cluster"]) & set(parts[2].pairs["cluster"])
+    small = dataset.load(folder, limit=40)
+    assert len(small.pairs) == 40
+    for row, vector in zip(small.pairs["id"], small.vectors, strict=True):
+        position = data.pairs["id"].tolist().index(row)
+        np.testing.assert_array_equal(vector, data.vectors[position])
+
+
+def test_wrong_number_of_vectors(folder, tmp_path):
+    with pytest.raises(Vec2SlugError, match="expected 400 vectors"):
+        dataset_build.build(
+            tmp_path / "documents.parquet",
+            np.ones((3, 4), np.float32),
+            tmp_path / "funnel.json",
+            folder,
+            300,
+        )
+
+
+@pytest.mark.parametrize("name", ["pairs.parquet", "embeddings.minilm.npz"])
+@pytest.mark.parametrize("damage", ["remove", "truncate"])
+def test_damaged_files_are_named(folder, name, damage):
+    path = folder / name
+    path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(Vec2SlugError, match=name.replace(".", r"\.")):
+        dataset.load(folder)
+
+
+def test_vectors_of_other_pairs_are_refused(folder):
+    pairs = pd.read_parquet(folder / "pairs.parquet")
+    pairs.iloc[::-1].to_parquet(folder / "pairs.parquet", index=False)
+    with pytest.raises(Vec2SlugError, match="these 300 pairs"):
+        dataset.load(folder)
+
+
+def test_the_committed_data():
+    data = dataset.load()
+    pairs, card = data.pairs, read_json(dataset.data_dir() / "card.json")
+    assert len(pairs) == card["pairs"] >= 75_000
+    assert pairs["id"].is_unique
+    assert pairs["slug"].value_counts().max() < 10
+    assert not pairs["slug"].map(rejection).any()
+    assert pairs["token_count"].between(50, 1000).all()
+    assert pairs.groupby("cluster")["split"].nunique().max() == 1
+    np.testing.assert_allclose(np.linalg.norm(data.vectors, axis=1), 1, atol=1e-5)
+    assert pairs["source"].value_counts(normalize=True).max() < 0.25

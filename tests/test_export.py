@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from vec2slug_lib import export
+from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.runs import Run
+from vec2slug_lib.vocab import SPECIALS
+
+
+def test_layout_and_keys_are_the_studys(release):
+    files = {path.name for path in release.iterdir()}
+    assert files == {
+        "model.onnx", "model.json", "model.safetensors", "tokenizer.json", "README.md",
+        "manifest.train.json", "manifest.onnx.json", "history.train.jsonl",
+    }  # fmt: skip
+    content = json.loads((release / "model.json").read_text())
+    assert set(content) == {"model", "tokens", "vocab", "beam_search", "stopwords"}
+    assert content["tokens"] == {"pad": 0, "bos": 1, "eos": 2, "unk": 3, "hyphen": 4}
+    assert [content["vocab"][str(i)] for i in range(5)] == list(SPECIALS)
+    assert len(content["vocab"]) == content["model"]["vocab_size"]
+    assert content["beam_search"] == {
+        "beam_width": 4, "length_reward": 1.5, "reward_cap": 6,
+        "min_decode_tokens": 3, "min_slug_words": 3,
+    }  # fmt: skip
+
+
+def test_graph_has_the_studys_inputs_and_follows_torch(release):
+    session = onnxruntime.InferenceSession(release / "model.onnx")
+    shapes = {node.name: len(node.shape) for node in session.get_inputs()}
+    assert shapes == {"src_embedding": 2, "token_ids": 2}
+    assert [node.name for node in session.get_outputs()] == ["logits"]
+    model = export.load_release(release)
+    for rows, tokens in ((1, 1), (3, 5), (2, model.config.max_slug_tokens)):
+        source = torch.randn(rows, model.config.input_dim)
+        ids = torch.randint(0, model.config.vocab_size, (rows, tokens))
+        inputs = {"src_embedding": source.numpy(), "token_ids": ids.numpy()}
+        with torch.inference_mode():
+            expected = model(source, ids).numpy()
+        np.testing.assert_allclose(session.run(None, inputs)[0], expected, atol=1e-4)
+
+
+def test_float16_weights_give_the_runs_model(release, run):
+    from vec2slug_lib.models import DecoderConfig, load_decoder
+
+    trained = load_decoder(DecoderConfig(**run.manifest["model"]), run.folder / "model.safetensors")
+    source, ids = torch.randn(4, 24), torch.randint(0, 40, (4, 6))
+    source /= source.norm(dim=1, keepdim=True)
+    with torch.inference_mode():
+        difference = trained(source, ids) - export.load_release(release)(source, ids)
+    assert difference.abs().max() < 0.02
+
+
+def test_card_has_the_records_numbers(release, run):
+    card = (release / "README.md").read_text()
+    for metric in run.metrics.values():
+        assert f"{metric['value']:.3f}" in card
+    assert "{" not in card.split("```")[0]
+
+
+def test_release_without_weights(tmp_path, run):
+    bare = Run(tmp_path / "3i" / "book")
+    with pytest.raises(Vec2SlugError, match="expected weights"):
+        export.release(bare, tmp_path / "out")

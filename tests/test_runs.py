@@ -1,0 +1,34 @@
+import pandas as pd
+import pytest
+
+from vec2slug_lib import runs
+from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.files import write_json
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    return runs.Run(tmp_path / "3i" / "book")
+
+
+def test_a_record_comes_back_as_written(run):
+    write_json(run.folder / "manifest.json", {"seed": 1})
+    (run.folder / "history.jsonl").write_text('{"step": 1}\n{"step": 2}\n')
+    frame = pd.DataFrame({"id": ["a"], "slug": ["x-y-z"], "prediction": ["x-y"], "score": [1.0]})
+    metrics = {"token_f1": {"value": 0.8, "low": 0.7, "high": 0.9}}
+    assert not run.complete
+    runs.save_results(run, frame, metrics)
+    opened = runs.open_run("3i", "book")
+    assert opened.complete
+    assert opened.metrics == metrics
+    assert opened.value("token_f1") == 0.8
+    assert opened.manifest == {"seed": 1}
+    assert opened.history["step"].tolist() == [1, 2]
+    pd.testing.assert_frame_equal(opened.predictions, frame)
+
+
+def test_missing_files_are_named(run):
+    write_json(run.folder / "manifest.json", {})
+    with pytest.raises(Vec2SlugError, match=r"history\.jsonl, metrics\.json, predictions\.parquet"):
+        runs.open_run("3i", "book")
