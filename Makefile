@@ -28,7 +28,13 @@ $(STAMP): requirements.txt pyproject.toml
 	@echo 'c.IPKernelApp.log_level = "ERROR"' > .venv/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
-book: $(STAMP)
+MODEL := data/models/vec2slug-minilm-small
+
+$(MODEL)/model.onnx: $(MODEL)/model.safetensors | $(STAMP)
+	@echo "== Model: exporting the ONNX graph of $(MODEL)"
+	@$(BIN)/vec2slug export $(MODEL)
+
+book: $(STAMP) $(MODEL)/model.onnx
 	@mkdir -p _build
 	@key=$$($(KEY)); if [ "$$key" != "$$(cat _build/key 2>/dev/null)" ]; then \
 	  echo "== Cache: library, data or versions have changed, every notebook runs again"; \

@@ -77,7 +77,7 @@ def knn_vote(
 
 
 def title_slug(title: str | None) -> str:
-    """The first 8 words of a title, without a site's name after `` | ``; empty if it is missing."""
+    """The first 8 words of a title, without a site's name after "|"; empty if it is missing."""
     return slugify(title.split(" | ")[0]) if isinstance(title, str) else ""
 
 

@@ -1,0 +1,47 @@
+"""The front page makes no claim that the records do not bear out."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from vec2slug_lib import baselines, dataset, evaluation
+from vec2slug_lib.runs import open_run
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def table():
+    """Token F1 and diversity by system, as the table in the README has them."""
+    rows = re.findall(r"^\| ([\w ,]+?) \| ([\d.]+) \| ([\d.]+) % \|$", README, re.MULTILINE)
+    return {name: (float(f1), float(diversity)) for name, f1, diversity in rows}
+
+
+def test_results_are_the_records():
+    data = dataset.load()
+    train, rows = data.part("train"), data.test_rows()
+    slugs = train.pairs["slug"].tolist()
+    texts = pd.read_parquet(dataset.data_dir() / "text_baselines.parquet").set_index("id")
+    systems = {
+        "decoder, 3i": open_run("3i", "book").predictions["prediction"].tolist(),
+        "random training slug": baselines.random_slug(slugs, len(rows.pairs)),
+        "slug of the nearest page": baselines.nearest_slug(train.vectors, slugs, rows.vectors),
+        "word vote of 40 neighbours": baselines.knn_vote(train.vectors, slugs, rows.vectors),
+        "keywords of the text": texts.loc[rows.pairs["id"], "keywords"].tolist(),
+        "title of the page": texts.loc[rows.pairs["id"], "title"].tolist(),
+    }
+    claims = table()
+    assert set(claims) == set(systems)
+    for name, predictions in systems.items():
+        f1 = evaluation.token_overlap(predictions, rows.pairs["slug"].tolist())[2].mean()
+        diversity = 100 * evaluation.diversity(predictions)["value"]
+        assert claims[name] == (pytest.approx(f1, abs=6e-4), pytest.approx(diversity, abs=0.06))
+
+
+def test_the_example_is_what_the_command_prints(capsys):
+    from vec2slug_lib.cli import main
+
+    (text, slug) = re.search(r'\$ vec2slug "(.+)"\n(\S+)\n', README).groups()
+    assert main([text]) == 0
+    assert capsys.readouterr().out.strip() == slug
