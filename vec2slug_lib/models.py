@@ -50,7 +50,7 @@ class DecoderConfig:
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose mask on a CPU costs one random byte a value.
 
-    PyTorch draws Bernoulli values one by one on a CPU, which took a third of a training step. The
+    PyTorch draws Bernoulli values one by one on a CPU, which took a fifth of a training step. The
     rate is rounded to 1/256 there: 0.1 becomes 26/256.
     """
 
@@ -162,7 +162,7 @@ class Decoder(nn.Module):
         x = x + self.position_embedding.weight[: x.shape[1]]
         dropped: Tensor = self.dropout(x)
         # Under autocast the whole residual stream is narrow: casting back and forth at every layer
-        # took a fifth of a training step.
+        # took nearly a fifth of a training step.
         device = x.device.type
         narrow = torch.is_autocast_enabled(device)
         return dropped.to(torch.get_autocast_dtype(device)) if narrow else dropped
