@@ -67,7 +67,7 @@ class Preset:
 
 PRESETS = {
     "smoke": Preset(limit=600, width_divisor=8, vocab_size=300, epochs=2, batch_size=64),
-    "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=40, batch_size=1024),
+    "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=20, batch_size=1024),
 }
 
 
