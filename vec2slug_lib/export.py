@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from pathlib import Path
 from shutil import copyfile
@@ -20,6 +21,9 @@ from .runs import Run
 from .vocab import SPECIALS
 
 TOLERANCE = 1e-3
+
+# It reports packages that it could use and our graph does not need.
+logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
 
 
 def model_json(
