@@ -166,6 +166,7 @@ Best validation loss {best_val_loss:.3f} at step {best_step:,}; seed {seed}.
 ## Use
 ```python
 from vec2slug_lib.inference import SlugPredictor
+
 SlugPredictor.from_dir("{name}").predict(vectors)
 ```
 
