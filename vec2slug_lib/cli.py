@@ -155,6 +155,8 @@ def embed(argv: Sequence[str]) -> int:
     embedder = make_embedder(options.embedder, options.model, options.base_url)
     embed_documents(frame["id"].tolist(), frame["text"].tolist(), embedder, options.out)
     print(f"{len(frame):,} vectors of {embedder.name} in {options.out}")
+    if cut := getattr(embedder, "truncated", 0):
+        print(f"{cut:,} texts were over the model's limit and were cut")
     return 0
 
 
