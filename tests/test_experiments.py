@@ -49,6 +49,15 @@ def test_smoke_run_from_nothing_is_repeatable(tmp_path, monkeypatch):
     assert record("3i", "smoke").metrics == metrics
 
 
+def test_a_run_killed_while_decoding_is_not_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    run = record("3h", "smoke")
+    metrics = run.metrics
+    (run.folder / "metrics.json").unlink()
+    monkeypatch.setattr(experiments, "train_run", None)
+    assert record("3h", "smoke").metrics == metrics
+
+
 def test_the_committed_record_is_of_the_committed_data():
     run = open_run("3i", "book")
     data = experiments.dataset.load()

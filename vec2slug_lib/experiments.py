@@ -96,10 +96,14 @@ def decoder_config(experiment: Experiment, preset: Preset, input_dim: int) -> De
 
 def record(experiment: str, preset: str = "book", retrain: bool = False) -> Run:
     """The record of an experiment: read if it is there, made if not. What notebooks call."""
-    find(EXPERIMENTS, "experiment", experiment), find(PRESETS, "preset", preset)
+    find(EXPERIMENTS, "experiment", experiment)
+    find(PRESETS, "preset", preset)
     run = Run(runs_dir() / experiment / preset)
-    if retrain or not run.complete:
+    # The manifest is written when training is done: one that is there spares it.
+    trained = all((run.folder / name).is_file() for name in ("manifest.json", "model.safetensors"))
+    if retrain or not (run.complete or trained):
         train_run(experiment, preset, run)
+    if retrain or not run.complete:
         evaluate_run(run)
     return open_run(experiment, preset)
 
@@ -107,6 +111,7 @@ def record(experiment: str, preset: str = "book", retrain: bool = False) -> Run:
 def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
     """Train an experiment and write weights, tokenizer, history and manifest."""
     experiment, preset = EXPERIMENTS[name], PRESETS[preset_name]
+    (run.folder / "manifest.json").unlink(missing_ok=True)  # of weights that are about to change
     data = dataset.load(limit=preset.limit)
     parts = {split: data.part(split) for split in ("train", "val")}
     tokenizer = vocab.train_bpe(parts["train"].pairs["slug"], preset.vocab_size)
