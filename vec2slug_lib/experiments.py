@@ -139,7 +139,7 @@ def train_run(name: str, preset_name: str, run: Run, device: str | None = None) 
                 "epochs": result.epochs,
             },
             "seconds": round(result.seconds, 1),
-            "environment": environment(str(where)),
+            "environment": environment(where),
         },
     )
 
@@ -167,16 +167,12 @@ def make_examples(part: Dataset, tokenizer: Tokenizer) -> Examples:
     return Examples(part.vectors, vocab.encode(tokenizer, part.pairs["slug"].tolist()))
 
 
-def token_strings(tokenizer: Tokenizer) -> list[str]:
-    """The vocabulary in the order of its ids."""
-    return [tokenizer.id_to_token(index) or "" for index in range(tokenizer.get_vocab_size())]
-
-
 def greedy_score(
     part: Dataset, tokenizer: Tokenizer, config: DecoderConfig
 ) -> Callable[[Decoder], dict[str, float]]:
     """Validation score during training: greedy Token F1 and mean words."""
-    strings, decoding = token_strings(tokenizer), DecodingConfig(max_tokens=config.max_slug_tokens)
+    strings = vocab.token_strings(tokenizer)
+    decoding = DecodingConfig(max_tokens=config.max_slug_tokens)
     references = part.pairs["slug"].tolist()
 
     def score(model: Decoder) -> dict[str, float]:
@@ -200,7 +196,7 @@ def evaluate_run(run: Run) -> None:
         raise Vec2SlugError(f"expected the data that {run.folder} was trained on, found another")
     rows = data.test_rows()
     model = load_decoder(DecoderConfig(**manifest["model"]), run.folder / "model.safetensors")
-    strings = token_strings(vocab.load(run.folder / "tokenizer.json"))
+    strings = vocab.token_strings(vocab.load(run.folder / "tokenizer.json"))
     decoding = DecodingConfig(max_tokens=model.config.max_slug_tokens)
     with tqdm(total=len(rows.pairs), desc="decoding", unit="slug") as bar:
         found = search(CachedDecoder(model), rows.vectors, strings, decoding, progress=bar.update)

@@ -18,7 +18,7 @@ from .errors import Vec2SlugError
 from .files import atomic, file_sha256, read_json, write_json
 from .models import Decoder, DecoderConfig, load_decoder, save_decoder
 from .runs import Run
-from .vocab import SPECIALS
+from .vocab import SPECIALS, token_strings
 
 TOLERANCE = 1e-3
 
@@ -41,7 +41,7 @@ def model_json(
             "vocab_size": config.vocab_size,
         },
         "tokens": {name: tokenizer.token_to_id(t) for name, t in zip(names, SPECIALS, strict=True)},
-        "vocab": {str(i): tokenizer.id_to_token(i) for i in range(config.vocab_size)},
+        "vocab": {str(i): token for i, token in enumerate(token_strings(tokenizer))},
         "beam_search": {
             "beam_width": decoding.beam_width,
             "length_reward": decoding.length_reward,
