@@ -122,6 +122,7 @@ is written by the last of them.
 | `funnel.json` | documents left after every filter |
 | `text_baselines.parquet` | for test rows: the slug of the title, and of the TF-IDF keywords |
 | `card.json` | the numbers on this page |
+| `examples/` | twelve articles written for the book; in no training data |
 | `runs/`, `models/` | run records and the released model |
 
 ## What is in it, and what is not

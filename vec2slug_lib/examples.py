@@ -1,0 +1,67 @@
+"""The twelve short articles that the book runs through every phase, and their vectors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .dataset import data_dir
+from .embedding import Embedder
+from .errors import Vec2SlugError
+from .slugs import is_valid, rejection
+from .vectors import Floats, check_vectors
+
+FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One article and the slug that a careful editor would give it."""
+
+    name: str  # of its file, without the ending
+    title: str
+    slug: str
+    text: str
+
+
+def load_examples(folder: Path | None = None) -> list[Example]:
+    """All examples of a folder, sorted by name; its ``README.md`` is none.
+
+    Args:
+        folder: default ``examples`` in :func:`~vec2slug_lib.dataset.data_dir`.
+
+    Raises:
+        Vec2SlugError: no example there, or one without front matter, a title, a text or a slug
+            that the corpus rules accept.
+    """
+    folder = folder or data_dir() / "examples"
+    paths = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    if not paths:
+        raise Vec2SlugError(f"expected examples ending in .md in {folder}, found none")
+    return [_read(path) for path in paths]
+
+
+def example_vectors(embedder: Embedder) -> Floats:
+    """Unit vectors float32 ``[12, dimensions]`` of the examples, in the order of `load_examples`.
+
+    Only the text is embedded, without the title, as it is for the pages of the data set.
+    """
+    texts = [example.text for example in load_examples()]
+    return check_vectors(embedder.embed(texts), embedder.dimensions)
+
+
+def _read(path: Path) -> Example:
+    match = FRONT_MATTER.fullmatch(path.read_text(encoding="utf-8"))
+    if match is None:
+        raise Vec2SlugError(f"expected {path} to begin with fields between lines of ---")
+    pairs = [line.partition(":") for line in match[1].splitlines()]
+    fields = {key.strip(): value.strip() for key, _, value in pairs}
+    fields["text"] = match[2].strip()
+    for name in ("title", "slug", "text"):
+        if not fields.get(name):
+            raise Vec2SlugError(f"expected a {name} in {path}, got none")
+    title, slug = fields["title"], fields["slug"]
+    if not is_valid(slug) or rejection(slug):
+        raise Vec2SlugError(f"expected a slug of 3 to 8 words in {path}, got {slug!r}")
+    return Example(path.stem, title, slug, fields["text"])
