@@ -40,13 +40,21 @@ class _TokenLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:
-        log_p = logits.log_softmax(-1, dtype=torch.float32)
-        target_log_p = log_p.gather(1, targets[:, None])[:, 0]
-        losses = -(1 - smoothing) * target_log_p - smoothing * log_p.mean(-1)
-        if ctx.needs_input_grad[0]:
-            gradient = log_p.exp_().sub_(smoothing / log_p.shape[1])
-            gradient[torch.arange(len(targets)), targets] -= 1 - smoothing
-            ctx.save_for_backward(gradient.to(logits.dtype))
+        rows = torch.arange(len(targets))
+        if not ctx.needs_input_grad[0]:
+            log_p = logits.log_softmax(-1, dtype=torch.float32)
+            return -(1 - smoothing) * log_p[rows, targets] - smoothing * log_p.mean(-1)
+        # In the width of the logits, whose gradient has that width too: of bfloat16 logits the loss
+        # of one token is known to 0.004, their mean far better.
+        gradient = logits.softmax(-1)
+        target_log_p = gradient[rows, targets].float().clamp_min(1e-38).log()
+        losses = -(1 - smoothing) * target_log_p
+        if smoothing:
+            normaliser = logits[rows, targets].float() - target_log_p
+            losses -= smoothing * (logits.mean(-1, dtype=torch.float32) - normaliser)
+            gradient -= smoothing / logits.shape[1]
+        gradient[rows, targets] -= 1 - smoothing
+        ctx.save_for_backward(gradient)
         return losses
 
     @staticmethod

@@ -47,6 +47,27 @@ class DecoderConfig:
             )
 
 
+class _ByteDropout(torch.autograd.Function):
+    """Dropout whose mask is made of random bytes and laid over the bits of the values."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
+        bits, ctx.scale = (
+            (torch.int16 if x.element_size() == 2 else torch.int32),
+            256 / (256 - threshold),
+        )
+        words = torch.empty(x.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        mask = kept.view(torch.int8).to(bits).neg_()  # all ones where a value is kept
+        ctx.save_for_backward(mask)
+        return (x.contiguous().view(bits) & mask).view(x.dtype) * ctx.scale
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return (grad.contiguous().view(mask.dtype) & mask).view(grad.dtype) * ctx.scale, None
+
+
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) whose mask on a CPU costs one random byte a value.
 
@@ -62,10 +83,8 @@ class Dropout(nn.Module):
         """Values of ``x``, each zeroed with probability ``rate`` in training."""
         if not self.training or self.rate == 0 or x.device.type != "cpu":
             return F.dropout(x, self.rate, self.training)
-        threshold = round(256 * self.rate)
-        words = torch.empty(x.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-        return x * (kept * (256 / (256 - threshold))).to(x.dtype)
+        dropped: Tensor = _ByteDropout.apply(x, round(256 * self.rate))  # type: ignore[no-untyped-call]
+        return dropped
 
 
 class Attention(nn.Module):

@@ -38,9 +38,9 @@ class TrainingConfig:
 
     epochs: int = 15  # at most; early stopping may end sooner
     batch_size: int = 1024
-    # Samples in one pass; the gradients of a batch add up. 128 keeps activations in a CPU's cache.
+    # Samples in one pass; the gradients of a batch add up. 64 keeps activations in a CPU's cache.
     # A GPU takes a quarter of the batch, if that is more.
-    micro_batch: int = 128
+    micro_batch: int = 64
     learning_rate: float = 3e-4
     weight_decay: float = 1e-4
     warmup_steps: int = 0  # the rate grows linearly over these steps, then the schedule begins
