@@ -52,15 +52,14 @@ class _ByteDropout(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, threshold: int) -> Tensor:
-        bits, ctx.scale = (
-            (torch.int16 if x.element_size() == 2 else torch.int32),
-            256 / (256 - threshold),
-        )
+        bits = torch.int16 if x.element_size() == 2 else torch.int32
+        ctx.scale = 256 / (256 - threshold)
         words = torch.empty(x.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
         mask = kept.view(torch.int8).to(bits).neg_()  # all ones where a value is kept
         ctx.save_for_backward(mask)
-        return (x.contiguous().view(bits) & mask).view(x.dtype) * ctx.scale
+        dropped: Tensor = (x.contiguous().view(bits) & mask).view(x.dtype) * ctx.scale
+        return dropped
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
@@ -288,6 +287,23 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
         raise Vec2SlugError(f"expected weights in {path}, but: {error}") from error
 
 
+def read_weights(model: nn.Module, path: Path | str) -> dict[str, Tensor]:
+    """``read_state`` in float32, if it fits the model.
+
+    Raises:
+        Vec2SlugError: the file cannot be read, or its names or shapes are not the model's.
+    """
+    state = {name: value.float() for name, value in read_state(path).items()}
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise Vec2SlugError(
+                f"expected {name} of shape {wanted.get(name)} in {path}, got {found.get(name)}"
+            )
+    return state
+
+
 def load_decoder(config: DecoderConfig, path: Path | str) -> Decoder:
     """Build a decoder from a weight file in the study's layout, in evaluation mode.
 
@@ -297,14 +313,7 @@ def load_decoder(config: DecoderConfig, path: Path | str) -> Decoder:
         Vec2SlugError: the file cannot be read, or its names or shapes are not the config's.
     """
     model = Decoder(config)
-    state = {name: value.float() for name, value in read_state(path).items()}
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise Vec2SlugError(
-                f"expected {name} of shape {wanted.get(name)} in {path}, got {found.get(name)}"
-            )
+    state = read_weights(model, path)
     state["embedding_projection.weight"] /= model.input_scale
     model.load_state_dict(state)
     return model.eval()
