@@ -20,8 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vec2slug_lib.decoder_objective import DecoderObjective, Examples
 from vec2slug_lib.models import Decoder, DecoderConfig
-from vec2slug_lib.training import Examples, Trainer, TrainingConfig
+from vec2slug_lib.training import Trainer, TrainingConfig
 from vec2slug_lib.vocab import EOS, PAD, encode, train_bpe
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.parquet"
@@ -49,14 +50,14 @@ class PlainBlock(nn.Module):
         return x + self.dropout(self.ffn(self.ln2(x))), None
 
 
-def plain_step(trainer: Trainer) -> Callable[[], None]:
-    """A training step as one would first write it, on the batches of ``trainer``."""
+def plain_step(objective: DecoderObjective, trainer: Trainer) -> Callable[[], None]:
+    """A training step as one would first write it, on the same batches."""
     model = Decoder(MODEL)
     model.blocks = nn.ModuleList(
         PlainBlock(MODEL.embed_dim, MODEL.num_heads, MODEL.dropout) for _ in range(MODEL.num_layers)
     )
     optimizer = torch.optim.AdamW(model.parameters(), OURS.learning_rate)
-    data, step = trainer.data, iter(range(1 << 30))
+    data, step = objective.data, iter(range(1 << 30))
 
     def run() -> None:
         rows = trainer.batch_rows(next(step))
@@ -70,8 +71,8 @@ def plain_step(trainer: Trainer) -> Callable[[], None]:
             reduction="none",
             label_smoothing=OURS.label_smoothing,
         ).view_as(targets)
-        assert trainer.eos_weights is not None
-        losses = torch.where(targets == EOS, trainer.eos_weights * losses, losses)
+        assert objective.eos_weights is not None
+        losses = torch.where(targets == EOS, objective.eos_weights * losses, losses)
         optimizer.zero_grad()
         (losses.sum() / (targets != PAD).sum()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), OURS.grad_clip)
@@ -105,13 +106,15 @@ def main() -> None:
     data = examples(8 * OURS.batch_size)
     out_dir = Path(tempfile.mkdtemp())
 
-    def ours(**changes: float | str) -> Callable[[], None]:
-        config = OURS.override(**changes)
-        return Trainer(MODEL, config, data, data, out_dir, torch.device("cpu")).train_step
+    def make(config: TrainingConfig) -> tuple[DecoderObjective, Trainer]:
+        objective = DecoderObjective(MODEL, config, data, data, torch.device("cpu"))
+        return objective, Trainer(objective, config, out_dir)
 
-    reference = Trainer(MODEL, OURS, data, data, out_dir, torch.device("cpu"))
+    def ours(**changes: float | str) -> Callable[[], None]:
+        return make(OURS.override(**changes))[1].train_step
+
     variants = {
-        "plain loop": plain_step(reference),
+        "plain loop": plain_step(*make(OURS)),
         "ours, float32": ours(bf16=False),
         "ours, batch in one piece": ours(micro_batch=OURS.batch_size),
         "ours": ours(),

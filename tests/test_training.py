@@ -12,17 +12,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from vec2slug_lib.decoder_objective import Batches, DecoderObjective, Examples, validation_loss
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.losses import batch_loss
 from vec2slug_lib.models import Decoder, DecoderConfig, load_decoder
-from vec2slug_lib.training import (
-    Batches,
-    Examples,
-    Trainer,
-    TrainingConfig,
-    train,
-    validation_loss,
-)
+from vec2slug_lib.training import Trainer, TrainingConfig, train
 from vec2slug_lib.vocab import BOS, EOS, PAD
 
 torch.set_num_threads(1)  # tiny matrices; and the same sums in every process
@@ -50,6 +44,10 @@ def examples(n: int, seed: int = 0) -> Examples:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     ids = [[5 + int(k)] * int(m) for k, m in zip(kinds, lengths, strict=True)]
     return Examples(vectors, ids)
+
+
+def objective(config: TrainingConfig, train_data: Examples, val_data: Examples) -> DecoderObjective:
+    return DecoderObjective(TINY, config, train_data, val_data, CPU)
 
 
 def padded(model: DecoderConfig, ids: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +103,7 @@ def test_long_slugs_are_dropped_or_lose_their_end():
 
 
 def test_every_epoch_sees_every_row_once_in_another_order(tmp_path):
-    trainer = Trainer(TINY, QUICK, examples(40), examples(8, 1), tmp_path, CPU)
+    trainer = Trainer(objective(QUICK, examples(40), examples(8, 1)), QUICK, tmp_path)
     epochs = [torch.cat([trainer.batch_rows(3 * e + i) for i in range(3)]) for e in range(2)]
     assert all(sorted(rows.tolist()) == list(range(40)) for rows in epochs)
     assert not torch.equal(*epochs)
@@ -114,7 +112,7 @@ def test_every_epoch_sees_every_row_once_in_another_order(tmp_path):
 
 def test_the_decoder_learns_what_the_embedding_says(tmp_path):
     config = QUICK.override(epochs=20, batch_size=64, micro_batch=32, learning_rate=1e-2)
-    result = train(TINY, config, examples(256), examples(50, 1), tmp_path)
+    result = train(objective(config, examples(256), examples(50, 1)), config, tmp_path)
     model = load_decoder(TINY, tmp_path / "model.safetensors")
     data = examples(50, 1)
     with torch.no_grad():
@@ -131,7 +129,7 @@ def test_best_weights_and_history_are_written(tmp_path):
         seen.append(model.training)
         return {"token_f1": 0.25}
 
-    result = train(TINY, QUICK, examples(40), examples(16, 1), tmp_path, score)
+    result = train(objective(QUICK, examples(40), examples(16, 1)), QUICK, tmp_path, score)
     rows = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
     assert rows == result.history
     assert [row["step"] for row in rows] == [4, 8, 9]
@@ -152,7 +150,7 @@ def test_best_weights_and_history_are_written(tmp_path):
 def test_the_same_seed_gives_the_same_run(tmp_path):
     def losses(name: str, seed: int) -> list[float]:
         config = QUICK.override(seed=seed, bf16=True)
-        result = train(TINY, config, examples(40), examples(16, 1), tmp_path / name)
+        result = train(objective(config, examples(40), examples(16, 1)), config, tmp_path / name)
         return [row["val_loss"] for row in result.history]
 
     first = losses("a", 1)
@@ -163,7 +161,7 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 def test_early_stop_after_stale_evaluations(tmp_path):
     # A rate of zero leaves the weights as they are: the first evaluation is the best.
     config = QUICK.override(epochs=50, learning_rate=0.0, evaluate_every=2, patience=3)
-    result = train(TINY, config, examples(40), examples(16, 1), tmp_path)
+    result = train(objective(config, examples(40), examples(16, 1)), config, tmp_path)
     assert [row["step"] for row in result.history] == [2, 4, 6, 8]
     assert result.best_step == 2
 
@@ -172,10 +170,10 @@ def test_warm_up_then_plateau(tmp_path):
     config = QUICK.override(
         epochs=5, learning_rate=0.0, warmup_steps=4, evaluate_every=1, plateau_patience=1
     )
-    flat = train(TINY, config, examples(16), examples(16, 1), tmp_path / "flat")
+    flat = train(objective(config, examples(16), examples(16, 1)), config, tmp_path / "flat")
     assert [row["lr"] for row in flat.history] == [0.0] * 5
     config = config.override(learning_rate=0.1, warmup_steps=4, epochs=4)
-    result = train(TINY, config, examples(16), examples(16, 1), tmp_path / "warm")
+    result = train(objective(config, examples(16), examples(16, 1)), config, tmp_path / "warm")
     assert [row["lr"] for row in result.history] == pytest.approx([0.025, 0.05, 0.075, 0.1])
 
 
@@ -185,11 +183,11 @@ KILLED = QUICK.override(
 RUN = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from test_training import KILLED, TINY, examples, train
+from test_training import KILLED, examples, objective, train
 def score(model):
     print("evaluated", flush=True)
     return {}
-train(TINY, KILLED, examples(64), examples(16, 1), sys.argv[2], score)
+train(objective(KILLED, examples(64), examples(16, 1)), KILLED, sys.argv[2], score)
 """
 
 
@@ -206,7 +204,7 @@ def test_a_killed_run_ends_like_an_unbroken_one(tmp_path):
     evaluated = []
     for folder in (broken, whole):
         steps: list[int] = []
-        train(TINY, KILLED, examples(64), examples(16, 1), folder, counter(steps))
+        train(objective(KILLED, examples(64), examples(16, 1)), KILLED, folder, counter(steps))
         evaluated.append(len(steps))
     assert evaluated[1] == 32
     assert evaluated[0] <= 23  # of the 10 seen in the killed run, at most the last is repeated
@@ -229,22 +227,23 @@ def load_run(folder: Path) -> tuple[list[dict[str, float]], bytes]:
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     data, val_data = examples(40), examples(16, 1)
-    Trainer(TINY, QUICK, data, val_data, tmp_path, CPU).save()
+    Trainer(objective(QUICK, data, val_data), QUICK, tmp_path).save()
+    other = QUICK.override(seed=7)
     with pytest.raises(Vec2SlugError, match="another run"):
-        train(TINY, QUICK.override(seed=7), data, val_data, tmp_path)
+        train(objective(other, data, val_data), other, tmp_path)
     with pytest.raises(Vec2SlugError, match="another run"):
-        train(TINY, QUICK, examples(40, 5), val_data, tmp_path)
+        train(objective(QUICK, examples(40, 5), val_data), QUICK, tmp_path)
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(Vec2SlugError, match="expected a checkpoint"):
-        train(TINY, QUICK, data, val_data, tmp_path)
+        train(objective(QUICK, data, val_data), QUICK, tmp_path)
 
 
 def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
     data = examples(40)
     data.vectors[:] = np.nan
     with pytest.raises(Vec2SlugError, match="got nan at step 1"):
-        train(TINY, QUICK, data, examples(16, 1), tmp_path)
+        train(objective(QUICK, data, examples(16, 1)), QUICK, tmp_path)
 
 
 def test_bad_arguments_are_refused(tmp_path):

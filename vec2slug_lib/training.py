@@ -1,7 +1,6 @@
-"""Training of the prefix decoder: one loop that stops early and survives being killed.
+"""Training: one loop for every model, which stops early and survives being killed.
 
-What makes it fast, without changing the gradient: every batch is cut into micro-batches of similar
-length, logits exist only where there is a target, and matrix products run in bfloat16.
+What is learnt from which data is an ``Objective``: `decoder_objective` and `mlp` have one each.
 """
 
 from __future__ import annotations
@@ -10,22 +9,18 @@ import json
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from .errors import Vec2SlugError
 from .files import atomic
-from .losses import batch_loss, eos_weights
-from .models import Decoder, DecoderConfig, save_decoder
-from .vocab import BOS, EOS, PAD
+from .vectors import Floats
 
 CHECKPOINT = "checkpoint.pt"
 WEIGHTS = "model.safetensors"
@@ -76,19 +71,6 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Embeddings and their slugs in tokens.
-
-    Attributes:
-        vectors: Unit-norm rows, float32 ``[N, input_dim]``.
-        ids: Content token ids of each slug, without ``<bos>`` and ``<eos>``.
-    """
-
-    vectors: npt.NDArray[np.float32]
-    ids: Sequence[Sequence[int]]
-
-
-@dataclass(frozen=True)
 class TrainingResult:
     """What a finished run came to; the best weights are in ``model.safetensors``."""
 
@@ -98,62 +80,6 @@ class TrainingResult:
     steps: int
     seconds: float
     history: list[dict[str, float]]  # one row an evaluation
-
-
-class Batches:
-    """Examples as tensors, and passes over them.
-
-    Attributes:
-        vectors: float32 ``[N, input_dim]``.
-        targets: int64 ``[N, cap]``, padded with ``<pad>``.
-        lengths: Targets of each row, int64 ``[N]``.
-    """
-
-    def __init__(
-        self, data: Examples, model: DecoderConfig, long_slugs: str, device: torch.device
-    ) -> None:
-        if data.vectors.shape != (len(data.ids), model.input_dim):
-            raise Vec2SlugError(
-                f"expected vectors of shape {(len(data.ids), model.input_dim)}, "
-                f"got {data.vectors.shape}"
-            )
-        cap = model.max_slug_tokens
-        kept = [i for i, ids in enumerate(data.ids) if long_slugs == "truncate" or len(ids) < cap]
-        if not kept:
-            raise Vec2SlugError(f"expected slugs of at most {cap - 1} tokens, got none")
-        rows = [[*data.ids[i], EOS][:cap] for i in kept]
-        targets = np.full((len(rows), cap), PAD)
-        for target, row in zip(targets, rows, strict=True):
-            target[: len(row)] = row
-        if targets.max() >= model.vocab_size:
-            raise Vec2SlugError(f"expected ids below {model.vocab_size}, got {targets.max()}")
-        self.vectors = torch.from_numpy(np.ascontiguousarray(data.vectors[kept])).to(device)
-        self.targets = torch.from_numpy(targets).to(device)
-        self.lengths = torch.tensor([len(row) for row in rows])
-
-    def micro(self, rows: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Cut a batch into pieces of similar length: (vectors, inputs, targets) of each.
-
-        Inputs are ``<bos>`` and the targets shifted by one; each piece is as wide as its longest.
-        """
-        rows = rows[self.lengths[rows].argsort(stable=True)]
-        for piece in torch.split(rows, size):
-            width = int(self.lengths[piece].max())
-            piece = piece.to(self.targets.device)
-            targets = self.targets[piece, :width]
-            yield self.vectors[piece], F.pad(targets, (1, -1), value=BOS), targets
-
-
-def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> float:
-    """Mean cross-entropy per target in nats, without dropout, smoothing or weights."""
-    model.eval()
-    total = 0.0
-    device = data.targets.device.type
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, bf16):
-        for piece in data.micro(torch.arange(len(data.lengths)), size):
-            total += float(batch_loss(model, piece))
-    model.train()
-    return total / int(data.lengths.sum())
 
 
 @dataclass
@@ -170,25 +96,41 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+def fingerprint(vectors: Floats, ids: object) -> int:
+    """A number that changes with the training data, for ``Objective.identity``."""
+    return zlib.crc32(vectors.tobytes(), zlib.crc32(repr(ids).encode()))
+
+
+class Objective(Protocol):
+    """A model with its data, as the training loop sees them."""
+
+    rows: int  # of the training data
+    identity: dict[str, Any]  # of model and data: what a checkpoint must agree with
+
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
+
+    def backward(self, rows: Tensor) -> float:
+        """Add the gradient of the mean loss of these training rows; the loss."""
+
+    def validation(self) -> dict[str, float]:
+        """``val_loss`` and its parts over the validation rows; the model is in evaluation mode."""
+
+    def save(self, path: Path) -> None:
+        """Write the weights, atomically."""
+
+
+Score = Callable[[Any], dict[str, float]]
+
+
 class Trainer:
     """State of one run: model, optimiser, schedule and counters. ``train`` drives it."""
 
-    def __init__(
-        self,
-        model_config: DecoderConfig,
-        config: TrainingConfig,
-        train_data: Examples,
-        val_data: Examples,
-        out_dir: Path,
-        device: torch.device,
-    ) -> None:
-        torch.manual_seed(config.seed)
-        self.config, self.out_dir, self.device = config, out_dir, device
-        on_gpu = device.type == "cuda"
-        self.micro_batch = max(config.micro_batch, on_gpu * config.batch_size // 4)
-        self.data = Batches(train_data, model_config, config.long_slugs, device)
-        self.val_data = Batches(val_data, model_config, config.long_slugs, device)
-        self.model = Decoder(model_config).to(device)
+    def __init__(self, objective: Objective, config: TrainingConfig, out_dir: Path) -> None:
+        self.objective, self.config, self.out_dir = objective, config, out_dir
+        self.model = objective.model.train()
+        self.device = next(self.model.parameters()).device
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
             config.learning_rate,
@@ -198,22 +140,13 @@ class Trainer:
         self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience
         )
-        self.eos_weights: Tensor | None = None
-        if config.eos_calibration:
-            lengths = [len(ids) for ids in train_data.ids]
-            weights = eos_weights(lengths, model_config.max_slug_tokens)
-            self.eos_weights = torch.from_numpy(weights).to(device)
         self.progress = Progress()
-        data_crc = zlib.crc32(
-            train_data.vectors.tobytes(), zlib.crc32(repr(train_data.ids).encode())
-        )
-        # What a checkpoint must agree with.
-        self.identity = {**asdict(model_config), **asdict(config), "data": data_crc}
+        self.identity = {**objective.identity, **asdict(config)}
 
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one pass over the training data."""
-        return math.ceil(len(self.data.lengths) / self.config.batch_size)
+        return math.ceil(self.objective.rows / self.config.batch_size)
 
     @property
     def total_steps(self) -> int:
@@ -224,7 +157,7 @@ class Trainer:
         """Rows of the batch of a step: a pure function of seed and step, so a run can resume."""
         epoch, index = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(self.config.seed + 1_000_003 * epoch)
-        order = torch.randperm(len(self.data.lengths), generator=generator)
+        order = torch.randperm(self.objective.rows, generator=generator)
         return torch.split(order, self.config.batch_size)[index]
 
     def train_step(self) -> None:
@@ -234,50 +167,42 @@ class Trainer:
             Vec2SlugError: the loss is not finite.
         """
         config, state = self.config, self.progress
-        rows = self.batch_rows(state.step)
-        targets = int(self.data.lengths[rows].sum())
-        loss = torch.zeros((), device=self.device)
         self.optimizer.zero_grad()
-        with torch.autocast(self.device.type, torch.bfloat16, config.bf16):
-            for piece in self.data.micro(rows, self.micro_batch):
-                part = batch_loss(self.model, piece, config.label_smoothing, self.eos_weights)
-                (part / targets).backward()
-                loss += part.detach() / targets
+        loss = self.objective.backward(self.batch_rows(state.step))
         state.step += 1
-        if not math.isfinite(float(loss)):
-            raise Vec2SlugError(f"expected a finite loss, got {float(loss)} at step {state.step}")
+        if not math.isfinite(loss):
+            raise Vec2SlugError(f"expected a finite loss, got {loss} at step {state.step}")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
         if state.step <= config.warmup_steps:
             self.optimizer.param_groups[0]["lr"] = (
                 config.learning_rate * state.step / config.warmup_steps
             )
         self.optimizer.step()
-        state.loss_sum += float(loss)
+        state.loss_sum += loss
         state.loss_steps += 1
 
-    def evaluate(self, score: Callable[[Decoder], dict[str, float]] | None) -> None:
+    def evaluate(self, score: Score | None) -> None:
         """Score the model on validation rows; keep it if it is the best; append to the history."""
-        config, state = self.config, self.progress
-        val_loss = validation_loss(self.model, self.val_data, self.micro_batch, config.bf16)
+        state = self.progress
+        self.model.eval()
         row = {
             "step": state.step,
             "epoch": state.step / self.steps_per_epoch,
             "train_loss": state.loss_sum / state.loss_steps,
-            "val_loss": val_loss,
+            **self.objective.validation(),
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": round(state.seconds, 3),
+            **(score(self.model) if score else {}),
         }
-        if score is not None:
-            row |= score(self.model.eval())
-            self.model.train()
+        self.model.train()
         state.history.append(row)
         state.loss_sum, state.loss_steps = 0.0, 0
-        if state.step > config.warmup_steps:
-            self.scheduler.step(val_loss)
+        if state.step > self.config.warmup_steps:
+            self.scheduler.step(row["val_loss"])
         state.stale += 1
-        if val_loss < state.best_val_loss:
-            state.best_val_loss, state.best_step, state.stale = val_loss, state.step, 0
-            save_decoder(self.model, self.out_dir / WEIGHTS)
+        if row["val_loss"] < state.best_val_loss:
+            state.best_val_loss, state.best_step, state.stale = row["val_loss"], state.step, 0
+            self.objective.save(self.out_dir / WEIGHTS)
         with atomic(self.out_dir / HISTORY) as path:
             path.write_text("".join(json.dumps(entry) + "\n" for entry in state.history))
 
@@ -323,36 +248,26 @@ class Trainer:
 
 
 def train(
-    model_config: DecoderConfig,
-    config: TrainingConfig,
-    train_data: Examples,
-    val_data: Examples,
-    out_dir: Path | str,
-    score: Callable[[Decoder], dict[str, float]] | None = None,
-    device: str | None = None,
+    objective: Objective, config: TrainingConfig, out_dir: Path | str, score: Score | None = None
 ) -> TrainingResult:
-    """Train a decoder; write ``model.safetensors`` (the best) and ``history.jsonl`` to ``out_dir``.
+    """Train a model; write ``model.safetensors`` (the best) and ``history.jsonl`` to ``out_dir``.
 
     A run that was killed goes on from its checkpoint when called again with the same arguments,
     and ends with the weights of an unbroken run.
 
     Args:
-        model_config: Shape of the decoder.
-        config: Budget, optimiser and loss.
-        train_data: Training rows.
-        val_data: Validation rows: they choose the learning rate, the end and the best weights.
+        objective: Model and data. Its validation rows choose the learning rate, the end and the
+            best weights.
+        config: Budget and optimiser.
         out_dir: Folder of this run.
         score: More validation scores for the history, from the model in evaluation mode.
-        device: 'cpu', 'cuda'; by default cuda if there is one.
 
     Raises:
-        Vec2SlugError: shapes or ids do not fit the config, the loss is not finite, or the folder
-            holds the checkpoint of another run.
+        Vec2SlugError: the loss is not finite, or the folder holds the checkpoint of another run.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    trainer = Trainer(model_config, config, train_data, val_data, out_dir, where)
+    trainer = Trainer(objective, config, out_dir)
     trainer.resume()
     run(trainer, score)
     (out_dir / CHECKPOINT).unlink(missing_ok=True)
@@ -367,10 +282,9 @@ def train(
     )
 
 
-def run(trainer: Trainer, score: Callable[[Decoder], dict[str, float]] | None) -> None:
+def run(trainer: Trainer, score: Score | None) -> None:
     """Step, evaluate and checkpoint until the budget or the patience is spent."""
     config, state = trainer.config, trainer.progress
-    trainer.model.train()
     began = saved = time.monotonic()
     before = state.seconds
     bar = tqdm(total=trainer.total_steps, initial=state.step, desc="train", unit="step")
