@@ -38,7 +38,7 @@ def run(tmp_path_factory):
     }  # fmt: skip
     write_json(run.folder / "manifest.json", manifest)
     predictions = pd.DataFrame({"id": ["a"], "slug": ["b"], "prediction": ["c"], "score": [0.0]})
-    save_results(run, predictions, {"token_f1": {"value": 0.123, "low": 0.1, "high": 0.2}})
+    save_results(run, predictions, {"token_f1": {"value": 0.123, "low": 0.1, "high": 0.2}}, {})
     return run
 
 

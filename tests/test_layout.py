@@ -17,8 +17,9 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # In the order in which the data passes through: a module imports only from those before it.
 ORDER = """
     errors files slugs vectors sources corpus embedding minilm openai_embedder baselines dataset
-    dataset_build vocab models losses training decoding evaluation runs interpret export inference
-    experiments figures cli
+    dataset_build examples vocab clustering models losses training decoder_objective decoding
+    evaluation word_order collapse mlp_model mlp experiments runs word_record pipeline decodings
+    batch claims interpret export inference figures parameters cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {"errors", "files", "slugs", "vectors", "vocab", "decoding", "inference"}

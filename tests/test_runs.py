@@ -9,6 +9,10 @@ from vec2slug_lib.files import write_json
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    monkeypatch.setenv("VEC2SLUG_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    pairs = pd.DataFrame({"id": ["b", "a"], "slug": ["x-y", "x-y-z"]})
+    pairs.to_parquet(tmp_path / "data" / "pairs.parquet")
     return runs.Run(tmp_path / "3i" / "book")
 
 
@@ -18,17 +22,22 @@ def test_a_record_comes_back_as_written(run):
     frame = pd.DataFrame({"id": ["a"], "slug": ["x-y-z"], "prediction": ["x-y"], "score": [1.0]})
     metrics = {"token_f1": {"value": 0.8, "low": 0.7, "high": 0.9}}
     assert not run.complete
-    runs.save_results(run, frame, metrics)
+    runs.save_results(run, frame, metrics, {"blood-donation": "facts-about-blood"})
     opened = runs.open_run("3i", "book")
     assert opened.complete
     assert opened.metrics == metrics
     assert opened.value("token_f1") == 0.8
     assert opened.manifest == {"seed": 1}
     assert opened.history["step"].tolist() == [1, 2]
+    assert opened.examples == {"blood-donation": "facts-about-blood"}
     pd.testing.assert_frame_equal(opened.predictions, frame)
+    # The references are the data set's: the record does not hold them a second time.
+    assert "slug" not in pd.read_parquet(run.folder / "predictions.parquet")
 
 
 def test_missing_files_are_named(run):
     write_json(run.folder / "manifest.json", {})
-    with pytest.raises(Vec2SlugError, match=r"history\.jsonl, metrics\.json, predictions\.parquet"):
+    with pytest.raises(
+        Vec2SlugError, match=r"history\.jsonl, examples\.json, predictions\.parquet, m"
+    ):
         runs.open_run("3i", "book")

@@ -178,17 +178,30 @@ def data(argv: Sequence[str]) -> int:
 
 
 def train(argv: Sequence[str]) -> int:
-    """``vec2slug train EXPERIMENT --preset PRESET``."""
+    """``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset."""
     parser = argparse.ArgumentParser("vec2slug train")
-    parser.add_argument("experiment", help="id in the table of experiments, such as 3i")
+    parser.add_argument(
+        "experiments", nargs="*", help="ids in the table, such as 3i, or 3h+max_slug_tokens=16"
+    )
+    parser.add_argument("--all", action="store_true", help="every experiment of the table")
     parser.add_argument("--preset", default="book")
     parser.add_argument("--retrain", action="store_true", help="even if the record is there")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     options = parser.parse_args(argv)
-    from .experiments import record
+    from . import pipeline
+    from .batch import train_many
+    from .experiments import EXPERIMENTS
 
-    run = record(options.experiment, options.preset, options.retrain)
-    for name, metric in run.metrics.items():
-        print(f"{name:16} {metric['value']:.3f}  [{metric['low']:.3f}, {metric['high']:.3f}]")
+    if bool(options.experiments) == options.all:
+        raise Vec2SlugError("expected experiments or --all, such as: vec2slug train 3i")
+    names = list(EXPERIMENTS) if options.all else options.experiments
+    if len(names) > 1:
+        train_many(names, options.preset, options.retrain, options.jobs)
+    for name in names:
+        run = pipeline.record(name, options.preset, options.retrain and len(names) == 1)
+        print(name)
+        for metric, found in run.metrics.items():
+            print(f"  {metric:20} {found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]")
     return 0
 
 
@@ -217,3 +230,7 @@ def export(argv: Sequence[str]) -> int:
     manifest = export_onnx(options.folder)
     print(f"{options.folder / 'model.onnx'}: within {manifest['max_difference']:.1e} of torch")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

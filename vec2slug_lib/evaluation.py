@@ -45,6 +45,13 @@ def token_overlap(
     return _scores([(len(p & r), len(p), len(r)) for p, r in sets])
 
 
+def micro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
+    """F1 of word sets counted over all rows together: long slugs weigh more than in macro F1."""
+    sets = [(set(words(p)), set(words(r))) for p, r in _pairs(predictions, references)]
+    total = sum(len(p) + len(r) for p, r in sets)
+    return 2 * sum(len(p & r) for p, r in sets) / total if total else 0.0
+
+
 def rouge_1(predictions: Sequence[str], references: Sequence[str]) -> Floats:
     """ROUGE-1 F1 [N]: words matched with multiplicity (Lin 2004, aclanthology.org/W04-1013)."""
     bags = [(Counter(words(p)), Counter(words(r))) for p, r in _pairs(predictions, references)]
@@ -122,6 +129,26 @@ def distinctiveness(
     return values
 
 
+def text_metrics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Floats]:
+    """Every metric that needs nothing but the slugs: name to values [N].
+
+    Raises:
+        Vec2SlugError: predictions and references differ in number.
+    """
+    precision, recall, f1 = token_overlap(predictions, references)
+    pairs = _pairs(predictions, references)
+    return {
+        "validity": np.array([is_valid(p) for p in predictions], float),
+        "exact_match": np.array([p == r for p, r in pairs], float),
+        "token_precision": precision,
+        "token_recall": recall,
+        "token_f1": f1,
+        "rouge_1": rouge_1(predictions, references),
+        "rouge_l": rouge_l(predictions, references),
+        "mean_words": np.array([len(words(p)) for p in predictions], float),
+    }
+
+
 def row_metrics(
     predictions: Sequence[str],
     references: Sequence[str],
@@ -140,19 +167,8 @@ def row_metrics(
     Raises:
         Vec2SlugError: lengths differ, there are fewer than two rows, or vectors are malformed.
     """
-    pairs = _pairs(predictions, references)
-    precision, recall, f1 = token_overlap(predictions, references)
-    rows = {
-        "validity": np.array([is_valid(p) for p in predictions], float),
-        "exact_match": np.array([p == r for p, r in pairs], float),
-        "token_precision": precision,
-        "token_recall": recall,
-        "token_f1": f1,
-        "rouge_1": rouge_1(predictions, references),
-        "rouge_l": rouge_l(predictions, references),
-        "distinctiveness": distinctiveness(predictions, vectors),
-        "mean_words": np.array([len(words(p)) for p in predictions], float),
-    }
+    rows = text_metrics(predictions, references)
+    rows["distinctiveness"] = distinctiveness(predictions, vectors)
     if bert:
         names = ("bertscore_precision", "bertscore_recall", "bertscore_f1")
         rows |= zip(

@@ -1,4 +1,4 @@
-"""The one table of experiments, the presets, and how an experiment is run.
+"""The one table of experiments and the presets.
 
 A preset changes the data and the budget, never the table.
 """
@@ -7,50 +7,54 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-import pandas as pd
-import torch
-from tokenizers import Tokenizer
-from tqdm import tqdm
-
-from . import dataset, evaluation, vocab
-from .dataset import Dataset
-from .decoding import DecodingConfig, greedy, search
 from .errors import Vec2SlugError
-from .files import write_json
-from .minilm import MiniLMEmbedder
-from .models import CachedDecoder, Decoder, DecoderConfig, load_decoder
-from .runs import Metrics, Run, environment, open_run, runs_dir, save_results
-from .slugs import words
-from .training import Examples, TrainingConfig, train
-from .vectors import Floats
-
-GREEDY_ROWS = 500  # validation rows decoded greedily at each evaluation
+from .mlp_model import MLPConfig
+from .models import DecoderConfig
+from .training import TrainingConfig
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One row of the table: the study's hyper-parameters and what it reported."""
 
-    embed_dim: int
+    model: str  # 'mlp' or 'decoder'
+    vocabulary: str  # 'kmeans': one word stands for a cluster of words; 'bpe': subwords
+    embed_dim: int  # width of the residual stream, or of an MLP's layers
     num_layers: int
-    max_slug_tokens: int
-    eos_calibration: bool
+    max_slug_tokens: int  # targets of a decoder, <eos> included; an MLP has none
     epochs: int  # the study's, on 2.3 M pairs
     reported_token_f1: float
+    reported_parameters: float  # millions, at input width 1536
+    loss: str = "cross_entropy"  # of an MLP: one of ``mlp.LOSSES``
+    eos_calibration: bool = False
+    learning_rate: float = 3e-4
+    scaled_input: bool = True  # the one deviation from the study, see ``DecoderConfig``
 
 
+def _mlp(width: int, layers: int, loss: str, f1: float, parameters: float) -> Experiment:
+    # The study's input: an MLP that had it scaled would be another experiment.
+    return Experiment(
+        "mlp", "kmeans", width, layers, 0, 5, f1, parameters, loss, scaled_input=False
+    )
+
+
+# A slug over whole words has at most 8 of them, 7 hyphens and <eos>.
 EXPERIMENTS = {
-    "3d": Experiment(512, 4, 10, False, 15, 0.269),
-    "3e": Experiment(384, 4, 10, False, 50, 0.267),
-    "3f": Experiment(384, 6, 10, False, 15, 0.259),
-    "3g": Experiment(512, 6, 10, False, 23, 0.272),
-    "3h": Experiment(384, 4, 24, False, 50, 0.290),
-    "3i": Experiment(384, 4, 24, True, 30, 0.298),
-    "3j": Experiment(512, 6, 24, True, 36, 0.306),
+    "1a": _mlp(768, 2, "bce", 0.071, 5.6),
+    "1b": _mlp(768, 2, "focal", 0.082, 5.6),
+    "1c": _mlp(1024, 4, "bce", 0.068, 9.8),
+    "3a": Experiment("decoder", "kmeans", 256, 4, 16, 15, 0.189, 6.1),
+    "3b": Experiment("decoder", "kmeans", 384, 4, 16, 15, 0.197, 11.5),
+    "3d": Experiment("decoder", "bpe", 512, 4, 10, 15, 0.269, 18.5),
+    "3e": Experiment("decoder", "bpe", 384, 4, 10, 50, 0.267, 11.5),
+    "3f": Experiment("decoder", "bpe", 384, 6, 10, 15, 0.259, 15.1),
+    "3g": Experiment("decoder", "bpe", 512, 6, 10, 23, 0.272, 24.8),
+    "3h": Experiment("decoder", "bpe", 384, 4, 24, 50, 0.290, 11.5),
+    "3i": Experiment("decoder", "bpe", 384, 4, 24, 30, 0.298, 11.5, eos_calibration=True),
+    "3j": Experiment("decoder", "bpe", 512, 6, 24, 36, 0.306, 24.8, eos_calibration=True),
 }
 
 
@@ -60,7 +64,7 @@ class Preset:
 
     limit: int | None  # embedded pairs used; None for all
     width_divisor: int  # of the study's width
-    vocab_size: int
+    vocab_size: int  # subwords, or clusters of words
     epochs: int  # at most; training stops earlier when validation does not improve
     batch_size: int
 
@@ -82,136 +86,66 @@ def find(table: dict[str, Any], kind: str, name: str) -> Any:
     return table[name]
 
 
+def find_experiment(name: str) -> Experiment:
+    """An experiment by its id, or a variant of one: ``3h+max_slug_tokens=16``.
+
+    Raises:
+        Vec2SlugError: no such experiment or field, or a value of another type.
+    """
+    base, *changes = name.split("+")
+    experiment: Experiment = find(EXPERIMENTS, "experiment", base)
+    known = {field.name: type(getattr(experiment, field.name)) for field in fields(experiment)}
+    readers: dict[type, Callable[[str], Any]] = {
+        bool: {"True": True, "False": False}.__getitem__, int: int, float: float
+    }  # fmt: skip
+    for change in changes:
+        key, _, value = change.partition("=")
+        kind = find(known, f"field of experiment {base}", key)
+        try:
+            experiment = replace(experiment, **{key: readers.get(kind, str)(value)})
+        except (KeyError, ValueError) as error:
+            raise Vec2SlugError(f"expected {key}=<{kind.__name__}>, got {change!r}") from error
+    return experiment
+
+
 def decoder_config(experiment: Experiment, preset: Preset, input_dim: int) -> DecoderConfig:
-    """Shape of an experiment's decoder in a preset, with the one stated deviation of ours."""
+    """Shape of an experiment's decoder in a preset."""
     return DecoderConfig(
         input_dim=input_dim,
         embed_dim=experiment.embed_dim // preset.width_divisor,
         num_layers=experiment.num_layers,
         max_slug_tokens=experiment.max_slug_tokens,
         vocab_size=preset.vocab_size,
-        scaled_input=True,
+        scaled_input=experiment.scaled_input,
     )
 
 
-def record(experiment: str, preset: str = "book", retrain: bool = False) -> Run:
-    """The record of an experiment: read if it is there, made if not. What notebooks call."""
-    find(EXPERIMENTS, "experiment", experiment)
-    find(PRESETS, "preset", preset)
-    run = Run(runs_dir() / experiment / preset)
-    # The manifest is written when training is done: one that is there spares it.
-    trained = all((run.folder / name).is_file() for name in ("manifest.json", "model.safetensors"))
-    if retrain or not (run.complete or trained):
-        train_run(experiment, preset, run)
-    if retrain or not run.complete:
-        evaluate_run(run)
-    return open_run(experiment, preset)
-
-
-def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
-    """Train an experiment and write weights, tokenizer, history and manifest."""
-    experiment, preset = EXPERIMENTS[name], PRESETS[preset_name]
-    (run.folder / "manifest.json").unlink(missing_ok=True)  # of weights that are about to change
-    data = dataset.load(limit=preset.limit)
-    parts = {split: data.part(split) for split in ("train", "val")}
-    tokenizer = vocab.train_bpe(parts["train"].pairs["slug"], preset.vocab_size)
-    vocab.save(tokenizer, run.folder / "tokenizer.json")
-    preset = replace(preset, vocab_size=tokenizer.get_vocab_size())
-    config = decoder_config(experiment, preset, data.vectors.shape[1])
-    training = training_config(experiment, preset, len(parts["train"].pairs))
-    examples = {split: make_examples(part, tokenizer) for split, part in parts.items()}
-    score = greedy_score(parts["val"].sample(GREEDY_ROWS), tokenizer, config)
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    result = train(config, training, examples["train"], examples["val"], run.folder, score, where)
-    write_json(
-        run.folder / "manifest.json",
-        {
-            "experiment": name,
-            "preset": preset_name,
-            "model": asdict(config),
-            "training": asdict(training),
-            "parameters": sum(p.numel() for p in Decoder(config).parameters()),
-            "train_rows": len(parts["train"].pairs),
-            "data": dataset.ids_digest(data.pairs["id"]),
-            "result": {
-                "best_val_loss": result.best_val_loss,
-                "best_step": result.best_step,
-                "epochs": result.epochs,
-            },
-            "seconds": round(result.seconds, 1),
-            "environment": environment(where),
-        },
+def mlp_config(experiment: Experiment, preset: Preset, input_dim: int) -> MLPConfig:
+    """Shape of an experiment's MLP in a preset."""
+    return MLPConfig(
+        input_dim=input_dim,
+        hidden_dim=experiment.embed_dim // preset.width_divisor,
+        num_layers=experiment.num_layers,
+        vocab_size=preset.vocab_size,
+        scaled_input=experiment.scaled_input,
     )
 
 
 def training_config(experiment: Experiment, preset: Preset, rows: int) -> TrainingConfig:
-    """The study's training constants with the preset's budget.
+    """The study's training constants with the preset's budget, one rule for all experiments.
 
     One evaluation an epoch, as in the study, but less patience: on a corpus this small a
     validation loss that has turned does not come back.
     """
+    cut = experiment.vocabulary == "bpe" and experiment.max_slug_tokens < 24
     return TrainingConfig(
         epochs=preset.epochs,
         batch_size=preset.batch_size,
+        learning_rate=experiment.learning_rate,
         evaluate_every=math.ceil(rows / preset.batch_size),
         plateau_patience=1,
         patience=4,
-        long_slugs="truncate" if experiment.max_slug_tokens < 24 else "drop",
+        long_slugs="truncate" if cut else "drop",
         eos_calibration=experiment.eos_calibration,
         label_smoothing=0.1 if experiment.eos_calibration else 0.0,
     )
-
-
-def make_examples(part: Dataset, tokenizer: Tokenizer) -> Examples:
-    """Vectors and token ids of a split."""
-    return Examples(part.vectors, vocab.encode(tokenizer, part.pairs["slug"].tolist()))
-
-
-def greedy_score(
-    part: Dataset, tokenizer: Tokenizer, config: DecoderConfig
-) -> Callable[[Decoder], dict[str, float]]:
-    """Validation score during training: greedy Token F1 and mean words."""
-    strings = vocab.token_strings(tokenizer)
-    decoding = DecodingConfig(max_tokens=config.max_slug_tokens)
-    references = part.pairs["slug"].tolist()
-
-    def score(model: Decoder) -> dict[str, float]:
-        slugs = greedy(CachedDecoder(model, bf16=True), part.vectors, strings, decoding)
-        f1 = evaluation.token_overlap(slugs, references)[2]
-        mean_words = float(np.mean([len(words(slug)) for slug in slugs]))
-        return {"token_f1": float(f1.mean()), "mean_words": mean_words}
-
-    return score
-
-
-def evaluate_run(run: Run) -> None:
-    """Decode the test rows of a trained run; write predictions and metrics.
-
-    Raises:
-        Vec2SlugError: the data set on disk is not the one the run was trained on.
-    """
-    manifest = run.manifest
-    data = dataset.load(limit=find(PRESETS, "preset", manifest["preset"]).limit)
-    if dataset.ids_digest(data.pairs["id"]) != manifest["data"]:
-        raise Vec2SlugError(f"expected the data that {run.folder} was trained on, found another")
-    rows = data.test_rows()
-    model = load_decoder(DecoderConfig(**manifest["model"]), run.folder / "model.safetensors")
-    strings = vocab.token_strings(vocab.load(run.folder / "tokenizer.json"))
-    decoding = DecodingConfig(max_tokens=model.config.max_slug_tokens)
-    with tqdm(total=len(rows.pairs), desc="decoding", unit="slug") as bar:
-        found = search(CachedDecoder(model), rows.vectors, strings, decoding, progress=bar.update)
-    predictions = rows.pairs[["id", "slug"]].assign(
-        prediction=[candidates[0].slug for candidates in found.candidates],
-        score=np.array([candidates[0].score for candidates in found.candidates], np.float32),
-    )
-    save_results(run, predictions, measure(predictions, rows.vectors))
-
-
-def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
-    """Every metric of predictions (columns slug, prediction) with its interval.
-
-    BERTScore is taken with the local MiniLM, so its level is not that of the study's roberta-large.
-    """
-    bert = MiniLMEmbedder().token_embeddings
-    guesses, references = predictions["prediction"].tolist(), predictions["slug"].tolist()
-    return evaluation.evaluate(guesses, references, vectors, bert)

@@ -1,7 +1,8 @@
 """Run records: what an experiment was, how it went and what it predicted, as small plain files.
 
 A record is ``<runs>/<experiment>/<preset>/`` with ``manifest.json``, ``history.jsonl``,
-``metrics.json`` and ``predictions.parquet``. Weights and tokenizer lie beside them, not in git.
+``metrics.json``, ``predictions.parquet`` and ``examples.json``. Weights and tokenizer lie beside
+them, not in git.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from .files import atomic, read_json, write_json
 
 Metrics = dict[str, Interval]
 
-FILES = ("manifest.json", "history.jsonl", "metrics.json", "predictions.parquet")
+FILES = (
+    "manifest.json",
+    "history.jsonl",
+    "examples.json",
+    "predictions.parquet",
+    "metrics.json",
+)
 
 
 def runs_dir() -> Path:
@@ -54,7 +61,19 @@ class Run:
     @property
     def predictions(self) -> pd.DataFrame:
         """One row a test pair: id, slug (the reference), prediction, score."""
-        return pd.read_parquet(self.folder / "predictions.parquet")
+        found = pd.read_parquet(self.folder / "predictions.parquet")
+        pairs = pd.read_parquet(data_dir() / "pairs.parquet", columns=["id", "slug"])
+        return found.merge(pairs, on="id", validate="1:1")[["id", "slug", "prediction", "score"]]
+
+    @property
+    def examples(self) -> dict[str, str]:
+        """Slugs of the book's own articles by name."""
+        return dict(read_json(self.folder / "examples.json"))
+
+    @property
+    def diagnostics(self) -> dict[str, Any]:
+        """What `mlp.diagnose` found; only an MLP's run has it."""
+        return dict(read_json(self.folder / "diagnostics.json"))
 
     @property
     def complete(self) -> bool:
@@ -82,10 +101,14 @@ def open_run(experiment: str, preset: str) -> Run:
     return run
 
 
-def save_results(run: Run, predictions: pd.DataFrame, metrics: Metrics) -> None:
-    """Write predictions and metrics of a trained run."""
+def save_results(
+    run: Run, predictions: pd.DataFrame, metrics: Metrics, examples: dict[str, str]
+) -> None:
+    """Write predictions, metrics and slugs of the book's articles of a trained run."""
+    kept = predictions.drop(columns="slug")  # the data set has it
     with atomic(run.folder / "predictions.parquet") as temporary:
-        predictions.to_parquet(temporary, index=False, compression="zstd")
+        kept.to_parquet(temporary, index=False, compression="zstd")
+    write_json(run.folder / "examples.json", examples)
     write_json(run.folder / "metrics.json", metrics)
 
 

@@ -51,16 +51,33 @@ def train_bpe(slugs: Iterable[str], vocab_size: int = 5000) -> Tokenizer:
     return tokenizer
 
 
+def word_level(vocabulary: Sequence[str]) -> Tokenizer:
+    """A vocabulary of whole words, in the order given, after the special tokens.
+
+    Hyphens stay tokens of their own, so that one search decodes both kinds of vocabulary.
+
+    Raises:
+        Vec2SlugError: a word occurs twice.
+    """
+    if len(set(vocabulary)) != len(vocabulary):
+        raise Vec2SlugError("expected distinct words in the vocabulary, got one twice")
+    ids = {token: i for i, token in enumerate([*SPECIALS, *vocabulary])}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token=SPECIALS[UNK]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("-", "isolated")
+    return tokenizer
+
+
 def encode(tokenizer: Tokenizer, slugs: Sequence[str]) -> list[list[int]]:
     """Token ids of each slug, without ``<bos>`` and ``<eos>``.
 
     Raises:
-        Vec2SlugError: a slug has a character outside ``a-z``, ``0-9`` and ``-``.
+        Vec2SlugError: a slug has a character outside ``a-z``, ``0-9`` and ``-``, or a word that a
+            vocabulary of whole words lacks.
     """
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(slugs))]
     for slug, ids in zip(slugs, rows, strict=True):
         if UNK in ids:
-            raise Vec2SlugError(f"expected a slug of a-z, 0-9 and hyphens, got {slug!r}")
+            raise Vec2SlugError(f"expected a slug that the vocabulary can spell, got {slug!r}")
     return rows
 
 

@@ -1,0 +1,73 @@
+import shutil
+
+import pytest
+
+from vec2slug_lib import dataset, evaluation, pipeline, vocab
+from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.experiments import EXPERIMENTS
+from vec2slug_lib.pipeline import record
+from vec2slug_lib.runs import open_run, runs_dir
+
+COMMITTED = [name for name in EXPERIMENTS if (runs_dir() / name / "book/metrics.json").is_file()]
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(Vec2SlugError, match=r"one of 1a, .*got '9z'"):
+        record("9z", "smoke")
+    with pytest.raises(Vec2SlugError, match="one of smoke, book, got 'huge'"):
+        record("3i", "huge")
+
+
+@pytest.mark.parametrize("name", ["1b", "3a", "3i"])
+def test_smoke_run_from_nothing_is_repeatable(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    first = record(name, "smoke")
+    metrics, predictions = first.metrics, first.predictions
+    assert metrics["validity"]["value"] == 1
+    assert predictions["prediction"].str.count("-").between(2, 7).all()
+    assert len(first.examples) == 12
+    written = (first.folder / "metrics.json").stat().st_mtime_ns
+    assert record(name, "smoke").metrics == metrics
+    assert (first.folder / "metrics.json").stat().st_mtime_ns == written
+    shutil.rmtree(first.folder)
+    assert record(name, "smoke").metrics == metrics
+
+
+def test_a_run_killed_while_decoding_is_not_trained_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    run = record("3h", "smoke")
+    metrics = run.metrics
+    (run.folder / "metrics.json").unlink()
+    monkeypatch.setattr(pipeline, "train_run", None)
+    assert record("3h", "smoke").metrics == metrics
+
+
+def test_targets_over_clusters_hold_representatives_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    task = pipeline.make_task("3a", "smoke")
+    known = set(vocab.token_strings(task.tokenizer))
+    for part in ("train", "val", "test"):
+        rows = task.data.part(part)
+        ids = task.ids(rows)  # raises if a word has no representative
+        slug = rows.pairs["slug"].iloc[0]
+        assert set(task.target(slug).split("-")) <= known
+        assert len(ids[0]) == 2 * len(slug.split("-")) - 1
+
+
+def test_an_estimate_grows_with_the_model(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    assert 0 < pipeline.estimate("3i", "smoke") < 600
+    assert not (tmp_path / "3i").exists()
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_committed_records_are_of_the_committed_data(name):
+    run, data = open_run(name, "book"), dataset.load()
+    assert run.manifest["data"] == dataset.ids_digest(data.pairs["id"])
+    assert run.manifest["experiment"] == name
+    predictions = run.predictions
+    assert predictions["id"].tolist() == data.test_rows().pairs["id"].tolist()
+    f1 = evaluation.token_overlap(predictions["prediction"].tolist(), predictions["slug"].tolist())[
+        2
+    ]
+    assert f1.mean() == pytest.approx(run.value("token_f1"))

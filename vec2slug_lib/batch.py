@@ -1,0 +1,77 @@
+"""Many trainings in a row or side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tqdm import tqdm
+
+from .errors import Vec2SlugError
+from .experiments import PRESETS, find, find_experiment
+from .pipeline import estimate
+from .runs import Run, runs_dir
+
+
+def train_many(
+    names: Sequence[str], preset: str = "book", retrain: bool = False, jobs: int = 1
+) -> None:
+    """Make the records that are missing, after an estimate of the time on stderr.
+
+    On a CPU two trainings of one thread each are faster than two in turn with two threads: the
+    layers are too small to share. What is done is kept, and a training that was interrupted goes on
+    from its checkpoint when this is called again.
+
+    Args:
+        names: experiments of the table, or variants of them.
+        preset: for all of them.
+        retrain: also those whose record is there.
+        jobs: processes side by side; the cores are divided among them.
+
+    Raises:
+        Vec2SlugError: an unknown name, ``jobs`` below 1, or trainings that failed; the message
+            names these and ends with the last line of each.
+    """
+    for name in names:
+        find_experiment(name)
+    find(PRESETS, "preset", preset)
+    if jobs < 1:
+        raise Vec2SlugError(f"expected one job or more, got {jobs}")
+    wanted = [name for name in names if retrain or not Run(runs_dir() / name / preset).complete]
+    if not wanted:
+        return
+    times = [estimate(name, preset) for name in tqdm(wanted, "estimating", unit="run")]
+    tqdm.write(
+        f"{len(wanted)} trainings ({', '.join(wanted)}), {jobs} at a time: at most about "
+        f"{sum(times) / 3600 / jobs:.1f} hours, less where validation ends them early",
+        file=sys.stderr,
+    )
+    with ThreadPoolExecutor(jobs) as pool:
+        runs = [pool.submit(train_one, name, preset, retrain, jobs) for name in wanted]
+        errors = [run.result() for run in tqdm(runs, "trainings", unit="run")]
+    if any(errors):
+        raise Vec2SlugError("; ".join(error for error in errors if error))
+
+
+def train_one(name: str, preset: str, retrain: bool, jobs: int) -> str:
+    """Train in a process of its own, its bar in ``train.log`` beside the record; the error line."""
+    folder = runs_dir() / name / preset
+    folder.mkdir(parents=True, exist_ok=True)
+    threads = max((os.cpu_count() or 1) // jobs, 1)
+    command = [sys.executable, "-m", "vec2slug_lib.cli", "train", name, "--preset", preset]
+    with (folder / "train.log").open("w", encoding="utf-8") as log:
+        done = subprocess.run(
+            command + ["--retrain"] * retrain,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if done.returncode == 0:
+        (folder / "train.log").unlink()
+        return ""
+    last = (folder / "train.log").read_text(encoding="utf-8").strip().splitlines()[-1:]
+    return f"training {name} failed: {''.join(last)}"

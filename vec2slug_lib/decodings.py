@@ -1,0 +1,266 @@
+"""One trained run decoded in other ways: the table of ways, and their records.
+
+A record is ``<run>/decoding/<way>.json``: metrics with intervals, the paired difference to the
+project's decoding on the same rows, decoder steps and seconds. `stopping_trace` keeps one search.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from . import evaluation
+from .dataset import Dataset, ids_digest
+from .decoding import (
+    Beams,
+    Bools,
+    Candidate,
+    DecodingConfig,
+    _Extensions,
+    _Search,
+    _Vocabulary,
+    search,
+)
+from .errors import Vec2SlugError
+from .experiments import find
+from .files import read_json, write_json
+from .models import CachedDecoder, Decoder
+from .pipeline import load_model, record, run_data
+from .runs import Run
+from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
+
+EXAMPLES = 8  # changed slugs kept in a record
+
+
+@dataclass(frozen=True)
+class Way:
+    """A decoding that differs from the project's."""
+
+    says: str
+    changes: Mapping[str, Any] = field(default_factory=dict)  # fields of DecodingConfig
+    extra_words: int = 0  # at least so many words more than the run's own slug has
+
+
+WAYS = {
+    "project": Way("as everywhere in this book"),
+    # Diagnostics of short slugs, as in the study.
+    "greedy": Way(
+        "greedy, no length reward", {"beam_width": 1, "length_reward": 0.0, "stopping": "first_k"}
+    ),
+    "beam-1": Way("beam width 1", {"beam_width": 1}),
+    "beam-8": Way("beam width 8", {"beam_width": 8}),
+    "beam-16": Way("beam width 16", {"beam_width": 16}),
+    "reward-0": Way("no length reward", {"length_reward": 0.0}),
+    "reward-3": Way("length reward doubled", {"length_reward": 3.0}),
+    "words+1": Way("one word more forced", extra_words=1),
+    "words+2": Way("two words more forced", extra_words=2),
+    # Stopping rules.
+    "first-k": Way("stop when k slugs are finished", {"stopping": "first_k"}),
+    "exhaustive": Way("never stop early", {"stopping": "exhaustive"}),
+    # Constraints, each left out alone.
+    "no-minimum": Way("no minimum of words and tokens", {"min_words": 1, "min_tokens": 1}),
+    "stopword-end": Way("may end after a stopword", {"suppress_eos_after_stopword": False}),
+    "no-trailing-penalty": Way(
+        "no penalty for a last stopword", {"trailing_stopword_penalty": 0.0}
+    ),
+    # Each of these two hides what the other prevents.
+    "no-stopword-rules": Way(
+        "neither rule on a last stopword",
+        {"suppress_eos_after_stopword": False, "trailing_stopword_penalty": 0.0},
+    ),
+    "no-repeat-penalty": Way("no penalty for a repeated word", {"repeat_penalty": 0.0}),
+    "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
+}
+
+
+def decoding_record(
+    experiment: str, way: str, preset: str = "book", remake: bool = False
+) -> dict[str, Any]:
+    """The record of a run decoded in another way: read if it is there, made if not.
+
+    A record of other predictions than the run's present ones is made anew.
+
+    Returns:
+        ``config`` (the changes), ``metrics`` and ``difference`` (name to interval; the difference
+        is to the project's decoding, paired), ``lower_scores`` (share of rows whose best score is
+        below the project's; it says something only where the score itself is unchanged), ``words``
+        (slugs by number of words, index 0 to 8), ``defects``, ``changed`` (share of rows with
+        another slug) and ``examples`` of them, ``steps`` (decoder steps a slug, mean),
+        ``step_counts`` (slugs by number of steps), ``seconds`` (all rows), ``rows``.
+
+    Raises:
+        Vec2SlugError: an unknown way, or a run whose weights are not on disk.
+    """
+    find(WAYS, "decoding", way)
+    run = record(experiment, preset)
+    return _kept(run, way, lambda: decode_run(run, WAYS[way]), remake)
+
+
+def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
+    """One search without early stopping, step by step, of the first test row; kept as a record.
+
+    Returns:
+        ``reference`` (the page's own slug), ``settings`` (as `configuration`), and ``trace``, a
+        row a step: ``active`` (text of the most probable unfinished slug) and ``log_p`` (its log
+        probability), both null after the last step; ``finished`` (best finished slug), ``score``
+        (its score), both null at first; ``count`` (distinct finished slugs).
+
+    Raises:
+        Vec2SlugError: a run whose weights are not on disk.
+    """
+    run = record(experiment, preset)
+    return _kept(run, "trace", lambda: trace_run(run), remake)
+
+
+def _kept(run: Run, name: str, make: Callable[[], dict[str, Any]], remake: bool) -> dict[str, Any]:
+    """A file of the run's folder ``decoding``, made if it is missing or of other predictions."""
+    path: Path = run.folder / "decoding" / f"{name}.json"
+    digest = ids_digest(run.predictions["prediction"])
+    if remake or not path.is_file() or read_json(path)["predictions"] != digest:
+        write_json(path, {"predictions": digest, **make()})
+    return dict(read_json(path))
+
+
+def decode_run(run: Run, way: Way) -> dict[str, Any]:
+    """Decode the test rows of a run in another way and compare with its own slugs."""
+    rows, before = _test_rows(run), run.predictions
+    model, strings = _decoder(run)
+    own = before["prediction"].tolist()
+    began = time.monotonic()
+    with tqdm(total=len(own), desc=way.says, unit="slug") as bar:
+        found = decode_rows(model, rows, strings, way, own, bar)
+    seconds = time.monotonic() - began
+    best = [candidates[0] for candidates in found.candidates]
+    scores = np.array([candidate.score for candidate in best])
+    return {
+        "config": {**way.changes, "extra_words": way.extra_words},
+        **compare_slugs([candidate.slug for candidate in best], before),
+        # Stored scores are float32.
+        "lower_scores": float(np.mean(scores < before["score"].to_numpy() - 1e-4)),
+        "steps": float(found.steps.mean()),
+        "step_counts": np.bincount(found.steps).tolist(),
+        "seconds": round(seconds, 2),
+        "rows": len(best),
+    }
+
+
+def compare_slugs(slugs: Sequence[str], before: pd.DataFrame) -> dict[str, Any]:
+    """What a record says of slugs, one a row of ``before`` (columns slug, prediction)."""
+    references, own = before["slug"].tolist(), before["prediction"].tolist()
+    ours, theirs = (evaluation.text_metrics(x, references) for x in (slugs, own))
+    changed = np.flatnonzero(np.array(slugs) != np.array(own))
+    drawn = np.random.default_rng(0).permutation(changed)[:EXAMPLES].tolist()
+    return {
+        "metrics": {**evaluation.summarise(ours), "diversity": evaluation.diversity(slugs)},
+        "difference": evaluation.compare(ours, theirs),
+        "words": np.bincount([len(words(slug)) for slug in slugs], minlength=9).tolist(),
+        "defects": defects(slugs),
+        "changed": len(changed) / len(own),
+        "examples": [
+            {"slug": references[i], "project": own[i], "prediction": slugs[i]} for i in drawn
+        ],
+    }
+
+
+def defects(slugs: Sequence[str]) -> dict[str, float]:
+    """Shares of slugs with what a constraint of the search is there to prevent.
+
+    Returns:
+        ``stopword_end``; ``repeated_word`` (one that is no stopword); ``short`` (fewer words than
+        the corpus allows); ``long`` (more words than the project's search rewards).
+    """
+    parts = [words(slug) for slug in slugs]
+    content = [[word for word in row if word not in STOPWORDS] for row in parts]
+    reward_cap = DecodingConfig().reward_cap
+    found = {
+        "stopword_end": [slug.rpartition("-")[2] in STOPWORDS for slug in slugs],
+        "repeated_word": [len(set(row)) < len(row) for row in content],
+        "short": [len(row) < MIN_WORDS for row in parts],
+        "long": [len(row) > reward_cap for row in parts],
+    }
+    return {name: float(np.mean(flags)) for name, flags in found.items()}
+
+
+def decode_rows(
+    model: Decoder, rows: Dataset, strings: list[str], way: Way, own: list[str], bar: Any
+) -> Beams:
+    """Search all rows; where words are forced, rows whose own slugs are equally long together."""
+    base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **way.changes)
+    most = min(MAX_WORDS, base.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
+    lengths = np.array([len(words(slug)) for slug in own]) * (way.extra_words > 0)
+    candidates: list[list[Candidate]] = [[] for _ in own]
+    steps = np.zeros(len(own), np.int64)
+    for length in np.unique(lengths):
+        chosen = np.flatnonzero(lengths == length)
+        least = min(int(length) + way.extra_words, most)
+        config = replace(base, min_words=max(base.min_words, least)) if way.extra_words else base
+        part = rows.vectors[chosen]
+        found = search(CachedDecoder(model), part, strings, config, progress=bar.update)
+        for i, best in zip(chosen, found.candidates, strict=True):
+            candidates[i] = best
+        steps[chosen] = found.steps
+    return Beams(candidates, steps)
+
+
+class _Watched(_Search):
+    """A search of one document that notes what each step leaves."""
+
+    trace: list[dict[str, Any]]
+
+    def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
+        survivors = super()._select(extensions, forced)
+        pool = self.pools[0]
+        finished = max(pool, key=lambda slug: pool[slug], default=None)
+        leader = int(self.log_p.argmax()) if len(self.log_p) else None
+        self.trace.append(
+            {
+                "active": None if leader is None else self.texts[leader],
+                "log_p": None if leader is None else float(self.log_p[leader]),
+                "finished": finished,
+                "score": None if finished is None else pool[finished],
+                "count": len(pool),
+            }
+        )
+        return survivors
+
+
+def trace_run(run: Run) -> dict[str, Any]:
+    """Search the run's first test row to the end and note every step."""
+    rows = _test_rows(run)
+    model, strings = _decoder(run)
+    config = DecodingConfig(max_tokens=model.config.max_slug_tokens, stopping="exhaustive")
+    watched = _Watched(_Vocabulary.of(strings, config), config, top_k=1, n=1)
+    watched.trace = []
+    watched.run(CachedDecoder(model), rows.vectors[:1])
+    return {
+        "reference": rows.pairs["slug"].iloc[0],
+        "settings": configuration(),
+        "trace": watched.trace,
+    }
+
+
+@lru_cache(maxsize=1)  # a chapter decodes one run in many ways
+def _test_rows(run: Run) -> Dataset:
+    return run_data(run).test_rows()
+
+
+def _decoder(run: Run) -> tuple[Decoder, list[str]]:
+    model, strings = load_model(run)
+    if not isinstance(model, Decoder):
+        raise Vec2SlugError(f"expected a decoder in {run.folder}, found an MLP")
+    return model, strings
+
+
+def configuration() -> dict[str, Any]:
+    """The project's decoding as a table row, without the list of stopwords."""
+    settings = asdict(DecodingConfig())
+    settings.pop("stopwords")
+    return settings

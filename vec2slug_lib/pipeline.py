@@ -1,0 +1,310 @@
+"""How an experiment is run: data, vocabulary, training, decoding, metrics, one record on disk."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from . import dataset, evaluation, mlp, vocab
+from .dataset import Dataset
+from .decoder_objective import DecoderObjective, Examples
+from .decoding import Candidate, DecodingConfig, greedy, search
+from .errors import Vec2SlugError
+from .examples import example_vectors, load_examples
+from .experiments import (
+    PRESETS,
+    Experiment,
+    Preset,
+    decoder_config,
+    find,
+    find_experiment,
+    mlp_config,
+    training_config,
+)
+from .files import write_json
+from .minilm import MiniLMEmbedder
+from .mlp_model import MLP, MLPConfig, load_mlp
+from .mlp_model import predict as predict_sets
+from .models import CachedDecoder, Decoder, DecoderConfig, load_decoder
+from .runs import Metrics, Run, environment, open_run, runs_dir, save_results
+from .slugs import words
+from .training import Objective, TrainingConfig, TrainingResult, train
+from .vectors import Floats
+from .word_record import map_slug, word_clusters
+
+GREEDY_ROWS = 500  # validation rows decoded greedily at each evaluation
+
+Config = DecoderConfig | MLPConfig
+Scores = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment in a preset, with its data and vocabulary: all that training needs."""
+
+    experiment: Experiment
+    preset: Preset
+    data: Dataset
+    tokenizer: Tokenizer
+    mapping: dict[str, str] | None  # word to the word that stands for it; None for subwords
+
+    def target(self, slug: str) -> str:
+        """What the model is asked to write for a slug."""
+        return slug if self.mapping is None else map_slug(slug, self.mapping)
+
+    def ids(self, part: Dataset) -> list[list[int]]:
+        """Token ids of the targets of a split."""
+        return vocab.encode(self.tokenizer, [self.target(slug) for slug in part.pairs["slug"]])
+
+
+def make_task(name: str, preset_name: str) -> Task:
+    """Load the data and make the vocabulary of an experiment.
+
+    Raises:
+        Vec2SlugError: unknown experiment or preset.
+    """
+    experiment = find_experiment(name)
+    preset: Preset = find(PRESETS, "preset", preset_name)
+    data = dataset.load(limit=preset.limit)
+    if experiment.vocabulary == "kmeans":
+        mapping: dict[str, str] | None = word_clusters(preset_name).mapping
+        tokenizer = vocab.word_level(sorted(set((mapping or {}).values())))
+    else:
+        mapping, slugs = None, data.part("train").pairs["slug"]
+        tokenizer = vocab.train_bpe(slugs, preset.vocab_size)
+    return Task(experiment, preset, data, tokenizer, mapping)
+
+
+def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
+    """The record of an experiment: read if it is there, made if not. What notebooks call."""
+    find_experiment(name)
+    find(PRESETS, "preset", preset)
+    run = Run(runs_dir() / name / preset)
+    # The manifest is written when training is done: one that is there spares it.
+    trained = all((run.folder / part).is_file() for part in ("manifest.json", "model.safetensors"))
+    if retrain or not (run.complete or trained):
+        train_run(name, preset, run)
+    if retrain or not run.complete:
+        evaluate_run(run)
+    return open_run(name, preset)
+
+
+def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
+    """Train an experiment and write weights, tokenizer, history and manifest."""
+    (run.folder / "manifest.json").unlink(missing_ok=True)  # of weights that are about to change
+    task = make_task(name, preset_name)
+    vocab.save(task.tokenizer, run.folder / "tokenizer.json")
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    config = model_config(task)
+    result = fit(task, config, run.folder, where)
+    train_rows = len(task.data.part("train").pairs)
+    model = Decoder(config) if isinstance(config, DecoderConfig) else MLP(config)
+    write_json(
+        run.folder / "manifest.json",
+        {
+            "experiment": name,
+            "preset": preset_name,
+            "model": asdict(config),
+            "training": asdict(training_config(task.experiment, task.preset, train_rows)),
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "train_rows": train_rows,
+            "data": dataset.ids_digest(task.data.pairs["id"]),
+            "result": {
+                "best_val_loss": result.best_val_loss,
+                "best_step": result.best_step,
+                "epochs": result.epochs,
+            },
+            "seconds": round(result.seconds, 1),
+            "environment": environment(where),
+        },
+    )
+
+
+def model_config(task: Task) -> Config:
+    """Shape of the task's model, with as many outputs as its vocabulary has entries."""
+    width, size = task.data.vectors.shape[1], task.tokenizer.get_vocab_size()
+    if task.experiment.model == "mlp":
+        preset = replace(task.preset, vocab_size=size - len(vocab.SPECIALS))
+        return mlp_config(task.experiment, preset, width)
+    return decoder_config(task.experiment, replace(task.preset, vocab_size=size), width)
+
+
+def fit(
+    task: Task, config: Config, folder: Any, device: str, batches: int | None = None
+) -> TrainingResult:
+    """Train the task's model; with ``batches``, on so many only, to see how long it takes."""
+    rows, val = task.data.part("train"), task.data.part("val")
+    training = training_config(task.experiment, task.preset, len(rows.pairs))
+    if batches is not None:
+        rows = rows.rows(np.arange(min(batches * task.preset.batch_size, len(rows.pairs))))
+        val, training = val.sample(64), replace(training, epochs=1)
+    score = validation_score(val.sample(GREEDY_ROWS), task)
+    return train(make_objective(task, config, training, rows, val, device), training, folder, score)
+
+
+def make_objective(
+    task: Task, config: Config, training: TrainingConfig, rows: Dataset, val: Dataset, device: str
+) -> Objective:
+    """A new model of the task with its training and validation data."""
+    where = torch.device(device)
+    if isinstance(config, MLPConfig):
+        ours, theirs = word_sets(task, rows), word_sets(task, val)
+        return mlp.MLPObjective(config, training, ours, theirs, task.experiment.loss, where)
+    examples = [Examples(part.vectors, task.ids(part)) for part in (rows, val)]
+    return DecoderObjective(config, training, examples[0], examples[1], where)
+
+
+def word_sets(task: Task, part: Dataset) -> mlp.WordSets:
+    """Vectors and cluster ids of a split."""
+    first = len(vocab.SPECIALS)
+    ids = [[i - first for i in row if i >= first] for row in task.ids(part)]
+    return mlp.WordSets(part.vectors, ids)
+
+
+def validation_score(part: Dataset, task: Task) -> Callable[[Any], Scores]:
+    """Score during training: greedy Token F1 and words; over clusters also the ghost value.
+
+    The ghost value is what the study's training log showed in its KMeans phase: micro F1 with the
+    references written in the reduced vocabulary too.
+    """
+    strings = vocab.token_strings(task.tokenizer)
+    references = part.pairs["slug"].tolist()
+
+    def score(model: Any) -> Scores:
+        slugs = [slug for slug, _ in predict(model, part.vectors, strings, quick=True)]
+        f1 = evaluation.token_overlap(slugs, references)[2]
+        found = {
+            "token_f1": float(f1.mean()),
+            "mean_words": float(np.mean([len(words(slug)) for slug in slugs])),
+        }
+        if task.mapping is not None:
+            found["ghost_f1"] = evaluation.micro_f1(slugs, [task.target(r) for r in references])
+        return found
+
+    return score
+
+
+def predict(
+    model: Decoder | MLP,
+    vectors: Floats,
+    strings: Sequence[str],
+    quick: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> Sequence[Candidate | tuple[str, float]]:
+    """Slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug."""
+    if isinstance(model, MLP):
+        return predict_sets(model, vectors, strings[len(vocab.SPECIALS) :])
+    config = DecodingConfig(max_tokens=model.config.max_slug_tokens)
+    if quick:
+        slugs = greedy(CachedDecoder(model, bf16=True), vectors, strings, config)
+        return [(slug, 0.0) for slug in slugs]
+    found = search(CachedDecoder(model), vectors, strings, config, progress=progress)
+    return [candidates[0] for candidates in found.candidates]
+
+
+def run_data(run: Run) -> Dataset:
+    """The data set that a run was trained on.
+
+    Raises:
+        Vec2SlugError: the one on disk is another.
+    """
+    manifest = run.manifest
+    data = dataset.load(limit=find(PRESETS, "preset", manifest["preset"]).limit)
+    if dataset.ids_digest(data.pairs["id"]) != manifest["data"]:
+        raise Vec2SlugError(f"expected the data that {run.folder} was trained on, found another")
+    return data
+
+
+def load_model(run: Run) -> tuple[Decoder | MLP, list[str]]:
+    """Weights of a trained run and its tokens as strings.
+
+    Raises:
+        Vec2SlugError: the weights are not on disk, as in a fresh clone.
+    """
+    path, config = run.folder / "model.safetensors", run.manifest["model"]
+    strings = vocab.token_strings(vocab.load(run.folder / "tokenizer.json"))
+    if "hidden_dim" in config:
+        return load_mlp(MLPConfig(**config), path), strings
+    return load_decoder(DecoderConfig(**config), path), strings
+
+
+def evaluate_run(run: Run) -> None:
+    """Write the slugs of the test rows and of the book's examples, and every metric.
+
+    Raises:
+        Vec2SlugError: the data set on disk is not the one the run was trained on.
+    """
+    rows = run_data(run).test_rows()
+    model, strings = load_model(run)
+    with tqdm(total=len(rows.pairs), desc="decoding", unit="slug") as bar:
+        found = predict(model, rows.vectors, strings, progress=bar.update)
+    predictions = rows.pairs[["id", "slug"]].assign(
+        prediction=[slug for slug, _ in found],
+        score=np.array([score for _, score in found], np.float32),
+    )
+    names = [example.name for example in load_examples()]
+    slugs = predict(model, example_vectors(MiniLMEmbedder()), strings)
+    examples = dict(zip(names, [slug for slug, _ in slugs], strict=True))
+    if isinstance(model, MLP):
+        write_json(run.folder / "diagnostics.json", diagnose(run, model, rows, strings))
+    save_results(run, predictions, measure(predictions, rows.vectors), examples)
+
+
+def diagnose(run: Run, model: MLP, rows: Dataset, strings: Sequence[str]) -> dict[str, Any]:
+    """What `mlp.diagnose` finds out about a trained MLP on the test rows."""
+    task = make_task(run.manifest["experiment"], run.manifest["preset"])
+    train_sets, val_sets = (word_sets(task, task.data.part(name)) for name in ("train", "val"))
+    names, references = list(strings[len(vocab.SPECIALS) :]), rows.pairs["slug"].tolist()
+    return mlp.diagnose(model, train_sets, val_sets, word_sets(task, rows), references, names)
+
+
+def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
+    """Every metric of predictions (columns slug, prediction) with its interval.
+
+    BERTScore is taken with the local MiniLM, so its level is not that of the study's roberta-large.
+    """
+    bert = MiniLMEmbedder().token_embeddings
+    guesses, references = predictions["prediction"].tolist(), predictions["slug"].tolist()
+    return evaluation.evaluate(guesses, references, vectors, bert)
+
+
+def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
+    """Seconds that training takes here at most, from a few steps of the experiment."""
+    task = make_task(name, preset_name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = fit(task, model_config(task), folder, device, batches).seconds
+    steps = training_config(task.experiment, task.preset, len(task.data.part("train").pairs))
+    return seconds / batches * steps.evaluate_every * steps.epochs
+
+
+def paired(ours: Run, theirs: Run) -> dict[str, evaluation.Interval]:
+    """Difference ours minus theirs of each text metric on the same test rows, with intervals.
+
+    Raises:
+        Vec2SlugError: the two runs were scored on different rows.
+    """
+    sides = [run.predictions for run in (ours, theirs)]
+    if sides[0]["id"].tolist() != sides[1]["id"].tolist():
+        raise Vec2SlugError(f"expected the same test rows in {ours.folder} and {theirs.folder}")
+    return evaluation.compare(
+        *(evaluation.text_metrics(x["prediction"].tolist(), x["slug"].tolist()) for x in sides)
+    )
+
+
+def example_slugs(names: Sequence[str], preset: str = "book") -> pd.DataFrame:
+    """Slugs of the book's own articles: a row an article, indexed by its editor's slug."""
+    examples = load_examples()
+    found = {name: record(name, preset).examples for name in names}
+    return pd.DataFrame(
+        {name: [slugs[example.name] for example in examples] for name, slugs in found.items()},
+        index=pd.Index([example.slug for example in examples], name="editor's slug"),
+    )
