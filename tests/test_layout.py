@@ -19,7 +19,7 @@ ORDER = """
     errors files slugs vectors sources corpus embedding minilm openai_embedder baselines dataset
     dataset_build examples vocab clustering models losses training decoder_objective decoding
     evaluation word_order collapse mlp_model mlp experiments runs word_record pipeline decodings
-    batch claims interpret export inference figures parameters cli
+    batch claims interpret export inference figures report parameters cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {"errors", "files", "slugs", "vectors", "vocab", "decoding", "inference"}

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vec2slug_lib.report import METRICS, comparison, learning_curves, listed, moves, outcomes, span
+from vec2slug_lib.runs import Run
+
+
+def interval(low, high):
+    return {"value": (low + high) / 2, "low": low, "high": high}
+
+
+def test_a_list_reads_as_a_sentence():
+    assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_an_interval_shows_both_ends_with_their_signs():
+    assert span(interval(-0.0124, 0.3)) == "-0.012 to +0.300"
+    assert span(interval(1, 2), 1) == "+1.0 to +2.0"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "least", "said"),
+    [
+        (0.1, 0.3, 0, "rises"),
+        (-0.3, -0.1, 0, "falls"),
+        (-0.1, 0.3, 0, "does not change measurably"),
+        (0.0, 0.3, 0, "does not change measurably"),
+        (0.1, 0.3, 0.25, "does not change measurably"),
+        (-0.3, -0.1, 0.2, "falls"),
+    ],
+)
+def test_a_mean_moves_only_if_its_whole_interval_does(low, high, least, said):
+    assert moves(interval(low, high), least=least) == said
+
+
+def test_outcomes_name_every_metric_once():
+    difference = dict.fromkeys(METRICS, interval(-1, 1))
+    difference |= {
+        "token_f1": interval(1, 2),
+        "rouge_l": interval(1, 2),
+        "validity": interval(-2, -1),
+    }
+    assert outcomes(difference) == (
+        "Token F1, ROUGE-L higher; valid lower; "
+        "precision, recall, ROUGE-1, exact match, words not measurably different"
+    )
+    assert outcomes(dict.fromkeys(METRICS, interval(1, 2))).endswith("words higher")
+
+
+@pytest.fixture
+def run(tmp_path):
+    metrics = {metric: {"value": 0.25, "low": 0.2, "high": 0.3} for metric in METRICS}
+    (tmp_path / "metrics.json").write_text(json.dumps(metrics))
+    rows = [{"epoch": e, "val_loss": 5 - e, "train_loss": 4 - e, "token_f1": 0.1} for e in (1, 2)]
+    (tmp_path / "history.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "manifest.json").write_text(json.dumps({"result": {"best_val_loss": 3.0}}))
+    return Run(tmp_path)
+
+
+def test_a_comparison_has_a_row_a_metric(run):
+    found = comparison({"3h": run, "3i": run}, dict.fromkeys(METRICS, interval(1, 2)), "Two").data
+    assert found.count("<tr>") == 1 + len(METRICS)
+    assert '<td class="num">0.250</td><td class="num">0.250</td><td class="num">1.500</td>' in found
+    assert "<td>+1.000 to +2.000</td>" in found
+
+
+def test_learning_curves_draw_both_losses_and_the_score_of_each_run(run, monkeypatch):
+    shown = []
+    monkeypatch.setattr("vec2slug_lib.report.show", lambda *given: shown.append(given))
+    learning_curves({"3a": run, "3b": run})
+    figure, alt = shown[0]
+    assert [list(line.y) for line in figure.data] == [[4, 3], [3, 2], [0.1, 0.1]] * 2
+    assert [line.name for line in figure.data if line.showlegend is None] == ["3a", "3b"]
+    assert "3.00 for 3a and 3.00 for 3b" in alt

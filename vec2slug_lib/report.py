@@ -1,0 +1,96 @@
+"""How chapters report a difference between runs: one set of words, one table, one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from IPython.display import HTML
+from plotly.subplots import make_subplots
+
+from .evaluation import Interval
+from .figures import COLOURS, show, table
+from .runs import Run
+
+METRICS = {
+    "token_f1": "Token F1",
+    "token_precision": "precision",
+    "token_recall": "recall",
+    "rouge_1": "ROUGE-1",
+    "rouge_l": "ROUGE-L",
+    "exact_match": "exact match",
+    "validity": "valid",
+    "mean_words": "words",
+}
+
+
+def listed(items: Sequence[str]) -> str:
+    """Names in a sentence: a, b and c."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def span(interval: Interval, digits: int = 3) -> str:
+    """Both ends of the interval of a difference."""
+    return f"{interval['low']:+.{digits}f} to {interval['high']:+.{digits}f}"
+
+
+def moves(
+    interval: Interval,
+    rises: str = "rises",
+    falls: str = "falls",
+    stays: str = "does not change measurably",
+    least: float = 0.0,
+) -> str:
+    """What the interval of a difference says of a mean, in one of three phrases.
+
+    Args:
+        interval: of the difference.
+        rises: said if the interval lies above zero.
+        falls: said if it lies below.
+        stays: said if it holds zero.
+        least: a difference that is smaller stays, even if it is measurable.
+    """
+    if abs(interval["value"]) < least:
+        return stays
+    return rises if interval["low"] > 0 else falls if interval["high"] < 0 else stays
+
+
+def outcomes(difference: Mapping[str, Interval]) -> str:
+    """All metrics of a paired difference, by direction: "recall higher; precision lower"."""
+    higher, lower, level = "higher", "lower", "not measurably different"
+    sides: dict[str, list[str]] = {higher: [], lower: [], level: []}
+    for metric, name in METRICS.items():
+        sides[moves(difference[metric], higher, lower, level)].append(name)
+    return "; ".join(f"{', '.join(names)} {side}" for side, names in sides.items() if names)
+
+
+def comparison(runs: Mapping[str, Run], difference: Mapping[str, Interval], caption: str) -> HTML:
+    """Table of two runs by name, and the paired difference of the second to the first."""
+    columns = {name: [run.value(metric) for metric in METRICS] for name, run in runs.items()}
+    found = [difference[metric] for metric in METRICS]
+    columns["difference"] = [interval["value"] for interval in found]
+    frame = pd.DataFrame(columns, index=pd.Index(METRICS.values(), name="metric"))
+    return table(frame.assign(**{"95 %": [span(interval) for interval in found]}), caption)
+
+
+def learning_curves(runs: Mapping[str, Run]) -> None:
+    """Show loss and greedy Token F1 of decoders over epochs."""
+    figure = make_subplots(rows=1, cols=2, subplot_titles=("loss, nats a token", "Token F1"))
+    for (name, run), colour in zip(runs.items(), COLOURS, strict=False):
+        line = {"x": run.history["epoch"], "line_color": colour, "name": name, "legendgroup": name}
+        figure.add_scatter(y=run.history["val_loss"], row=1, col=1, **line)
+        line["showlegend"] = False
+        figure.add_scatter(y=run.history["train_loss"], row=1, col=1, line_dash="dot", **line)
+        figure.add_scatter(y=run.history["token_f1"], row=1, col=2, **line)
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(rangemode="tozero", row=1, col=2)
+    figure.update_layout(title=f"Training of {listed(list(runs))}", margin_t=80)
+    figure.update_layout(legend={"y": -0.2, "yanchor": "top"})
+    results = {name: run.manifest["result"] for name, run in runs.items()}
+    lowest = [f"{row['best_val_loss']:.2f} for {name}" for name, row in results.items()]
+    show(
+        figure,
+        "Two panels over epochs, a colour for each run. Left: loss on validation pages (solid), "
+        f"lowest at {listed(lowest)}, and on training pages (dotted). Right: Token F1 of greedy "
+        "slugs on validation pages.",
+    )
