@@ -28,7 +28,6 @@ from vec2slug_lib.decoding import (
     SPECIALS,
     Candidate,
     DecodingConfig,
-    beam_search,
     greedy,
     search,
 )
@@ -78,7 +77,7 @@ def test_result_depends_on_neither_neighbours_nor_chunks(data, strings, config):
     parts = search(HistoryStepper(model), documents(5)[order], strings, config, 3, chunk_size)
     assert parts.candidates == [whole.candidates[i] for i in order]
     assert parts.steps.tolist() == whole.steps[order].tolist()
-    alone = beam_search(HistoryStepper(model), documents(5)[order[:1]], strings, config, 3)
+    alone = search(HistoryStepper(model), documents(5)[order[:1]], strings, config, 3).candidates
     assert alone == [whole.candidates[order[0]]]
 
 
@@ -95,7 +94,7 @@ def test_every_candidate_is_a_slug_whatever_the_logits(data, strings, width, sto
     ]
     config = DecodingConfig(beam_width=width, stopping=stopping)
     stepper = HistoryStepper(lambda document, tokens: table[len(tokens) % len(table)])
-    for found in beam_search(stepper, documents(2), strings, config, top_k=9):
+    for found in search(stepper, documents(2), strings, config, top_k=9).candidates:
         assert 1 <= len(found) <= 9
         assert len({c.slug for c in found}) == len(found)
         assert [c.score for c in found] == sorted((c.score for c in found), reverse=True)
@@ -181,7 +180,7 @@ def test_stopword_at_the_cap_is_forced_charged_and_penalised():
     config = DecodingConfig(beam_width=1, length_reward=0, max_tokens=6)
     strings = [*SPECIALS, "the"]
     stepper = HistoryStepper(lambda document, tokens: np.log([9, 9, 1, 9, 1, 2]))
-    [[found]] = beam_search(stepper, documents(1), strings, config)
+    [[found]] = search(stepper, documents(1), strings, config).candidates
     # Start: only "the". Then "-" is the one token that leaves room for three words: every step is
     # certain. At the cap ln(1/4), and 1 off for the trailing stopword; no content word repeats.
     assert found.slug == "the-the-the"
@@ -200,9 +199,8 @@ def test_characters_are_spent_to_the_limit_and_no_further(data, short, long, wid
         logits[orders[len(tokens) % len(orders)]] = (40, 30, 20, 10)
         return logits
 
-    [found] = beam_search(
-        HistoryStepper(model), documents(1), strings, DecodingConfig(beam_width=width), top_k=9
-    )
+    config = DecodingConfig(beam_width=width)
+    [found] = search(HistoryStepper(model), documents(1), strings, config, top_k=9).candidates
     assert all(is_valid(c.slug) and len(c.slug.split("-")) >= 3 for c in found)
 
 
@@ -213,7 +211,7 @@ def test_two_spellings_of_a_slug_count_once_with_the_better_score():
         length_reward=0, min_words=1, max_words=1, min_tokens=1, stopping="exhaustive"
     )
     stepper = HistoryStepper(lambda document, tokens: np.log([9, 9, 2, 9, 9, 1, 1]))
-    [found] = beam_search(stepper, documents(1), [*SPECIALS, "x", "xx"], config, top_k=99)
+    [found] = search(stepper, documents(1), [*SPECIALS, "x", "xx"], config, top_k=99).candidates
     assert [c.slug for c in found].count("xx") == 1
     assert [c.slug for c in found[:2]] == ["x", "xx"]
     assert [c.score for c in found[:2]] == pytest.approx([math.log(1 / 4)] * 2, abs=1e-6)
@@ -246,7 +244,7 @@ def test_specials_are_those_of_the_vocabulary():
 def test_logits_that_are_not_finite_are_refused(bad):
     stepper = HistoryStepper(lambda document, tokens: [0.0] * 6 + [bad if len(tokens) > 1 else 0])
     with pytest.raises(Vec2SlugError, match="finite"):
-        beam_search(stepper, documents(1), TINY)
+        search(stepper, documents(1), TINY)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +260,7 @@ def test_logits_that_are_not_finite_are_refused(bad):
 )
 def test_malformed_arguments_are_refused(embeddings, strings, top_k, message):
     with pytest.raises(Vec2SlugError, match=message):
-        beam_search(HistoryStepper(tiny_model), embeddings, strings, top_k=top_k)
+        search(HistoryStepper(tiny_model), embeddings, strings, top_k=top_k)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vec2slug_lib import inference
-from vec2slug_lib.decoding import beam_search
+from vec2slug_lib.decoding import search
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.export import load_release
 from vec2slug_lib.inference import Sidecar, SlugPredictor, with_hash
@@ -28,9 +28,8 @@ def test_onnx_and_torch_give_the_same_slugs(release):
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     sidecar = Sidecar.load(release / "model.json")
     stepper = CachedDecoder(load_release(release))
-    for one, other in zip(
-        ours, beam_search(stepper, unit, sidecar.token_strings, sidecar.decoding, 3), strict=True
-    ):
+    theirs = search(stepper, unit, sidecar.token_strings, sidecar.decoding, 3).candidates
+    for one, other in zip(ours, theirs, strict=True):
         assert [c.slug for c in one] == [c.slug for c in other]
         np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-3)
 

@@ -8,7 +8,7 @@ leaves the batch. What a document gets depends on neither its neighbours nor the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
 
@@ -27,6 +27,8 @@ Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+# Sees what a step leaves: unfinished slugs with log probabilities, finished slugs a document.
+Watch = Callable[[Sequence[str], Floats, Sequence[Mapping[str, float]]], object]
 
 
 class Stepper(Protocol):
@@ -107,17 +109,6 @@ class DecodingConfig:
             raise Vec2SlugError(f"expected stopping optimal, exhaustive or first_k, got {self}")
 
 
-def beam_search(
-    stepper: Stepper,
-    embeddings: Logits,
-    token_strings: Sequence[str],
-    config: DecodingConfig | None = None,
-    top_k: int = 1,
-) -> list[list[Candidate]]:
-    """Best ``top_k`` slugs of each document, best first; arguments and errors as in `search`."""
-    return search(stepper, embeddings, token_strings, config, top_k).candidates
-
-
 def greedy(
     stepper: Stepper,
     embeddings: Logits,
@@ -126,7 +117,8 @@ def greedy(
 ) -> list[str]:
     """One slug a document by the most probable allowed token at each step, with no reward."""
     config = replace(config or DecodingConfig(), beam_width=1, length_reward=0, stopping="first_k")
-    return [found[0].slug for found in beam_search(stepper, embeddings, token_strings, config)]
+    found = search(stepper, embeddings, token_strings, config)
+    return [candidates[0].slug for candidates in found.candidates]
 
 
 def search(
@@ -137,6 +129,7 @@ def search(
     top_k: int = 1,
     chunk_size: int = 128,
     progress: Callable[[int], object] | None = None,
+    watch: Watch | None = None,
 ) -> Beams:
     """Beam search with optimal stopping (Huang et al. 2017, doi 10.18653/v1/D17-1227).
 
@@ -152,6 +145,7 @@ def search(
         top_k: candidates returned per document (fewer if fewer distinct ones finish).
         chunk_size: documents searched side by side; bounds the memory, not the result.
         progress: called with the number of documents just done, e.g. ``tqdm(...).update``.
+        watch: called after each step of a chunk.
 
     Returns:
         Candidates per document, distinct and best first, and decoder steps per document.
@@ -171,7 +165,7 @@ def search(
     steps = []
     for begin in range(0, len(embeddings), chunk_size):
         chunk = _Search(vocabulary, config, top_k, len(embeddings[begin : begin + chunk_size]))
-        chunk.run(stepper, embeddings[begin : begin + chunk_size])
+        chunk.run(stepper, embeddings[begin : begin + chunk_size], watch)
         candidates += [_best(pool, top_k) for pool in chunk.pools]
         steps.append(chunk.steps)
         if progress:
@@ -237,13 +231,15 @@ class _Search:
         self.pools: list[dict[str, float]] = [{} for _ in range(n)]
         self.steps = np.zeros(n, np.int64)
 
-    def run(self, stepper: Stepper, embeddings: Logits) -> None:
+    def run(self, stepper: Stepper, embeddings: Logits, watch: Watch | None = None) -> None:
         """Search until no row is left; fills ``pools`` and ``steps``."""
         logits = stepper.start(embeddings)
         for length in range(self.config.max_tokens):
             self.steps[np.unique(self.owner)] += 1
             extensions, forced = self._extend(self._checked(logits), length)
             survivors = self._select(extensions, forced)
+            if watch:
+                watch(self.texts, self.log_p, self.pools)
             if not len(survivors.row):
                 break
             logits = stepper.step(survivors.row, survivors.token)

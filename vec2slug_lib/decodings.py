@@ -19,16 +19,7 @@ from tqdm import tqdm
 
 from . import evaluation
 from .dataset import Dataset, ids_digest
-from .decoding import (
-    Beams,
-    Bools,
-    Candidate,
-    DecodingConfig,
-    _Extensions,
-    _Search,
-    _Vocabulary,
-    search,
-)
+from .decoding import Beams, Candidate, DecodingConfig, Floats, search
 from .errors import Vec2SlugError
 from .experiments import find
 from .files import read_json, write_json
@@ -210,41 +201,29 @@ def decode_rows(
     return Beams(candidates, steps)
 
 
-class _Watched(_Search):
-    """A search of one document that notes what each step leaves."""
-
-    trace: list[dict[str, Any]]
-
-    def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
-        survivors = super()._select(extensions, forced)
-        pool = self.pools[0]
-        finished = max(pool, key=lambda slug: pool[slug], default=None)
-        leader = int(self.log_p.argmax()) if len(self.log_p) else None
-        self.trace.append(
-            {
-                "active": None if leader is None else self.texts[leader],
-                "log_p": None if leader is None else float(self.log_p[leader]),
-                "finished": finished,
-                "score": None if finished is None else pool[finished],
-                "count": len(pool),
-            }
-        )
-        return survivors
-
-
 def trace_run(run: Run) -> dict[str, Any]:
-    """Search the run's first test row to the end and note every step."""
+    """Search the run's first test row to the end and note what each step leaves."""
     rows = _test_rows(run)
     model, strings = _decoder(run)
     config = DecodingConfig(max_tokens=model.config.max_slug_tokens, stopping="exhaustive")
-    watched = _Watched(_Vocabulary.of(strings, config), config, top_k=1, n=1)
-    watched.trace = []
-    watched.run(CachedDecoder(model), rows.vectors[:1])
-    return {
-        "reference": rows.pairs["slug"].iloc[0],
-        "settings": configuration(),
-        "trace": watched.trace,
-    }
+    trace: list[dict[str, Any]] = []
+
+    def watch(texts: Sequence[str], log_p: Floats, pools: Sequence[Mapping[str, float]]) -> None:
+        pool = pools[0]
+        finished = max(pool, key=lambda slug: pool[slug], default=None)
+        leader = int(log_p.argmax()) if len(log_p) else None
+        row = {
+            "active": None if leader is None else texts[leader],
+            "log_p": None if leader is None else float(log_p[leader]),
+            "finished": finished,
+            "score": None if finished is None else pool[finished],
+            "count": len(pool),
+        }
+        trace.append(row)
+
+    search(CachedDecoder(model), rows.vectors[:1], strings, config, watch=watch)
+    reference = rows.pairs["slug"].iloc[0]
+    return {"reference": reference, "settings": configuration(), "trace": trace}
 
 
 @lru_cache(maxsize=1)  # a chapter decodes one run in many ways
