@@ -45,7 +45,7 @@ def test_every_notebook_declares_and_checks(path):
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     assert sources[0].endswith("\ndeclared = declare(globals())")
-    assert "\ncheck(declared, globals())\n" in sources[1]
+    assert sources[1] == "check(declared, globals())"
 
 
 def test_papermill_with_a_mistyped_name_fails_with_the_known_ones(tmp_path):

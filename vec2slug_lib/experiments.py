@@ -57,6 +57,9 @@ EXPERIMENTS = {
     "3j": Experiment("decoder", "bpe", 512, 6, 24, 36, 0.306, 24.8, eos_calibration=True),
 }
 
+# 1a without what made it collapse, as chapter 3 finds out: the rival of every decoder.
+FAIR_MLP = "1a+loss=summed+scaled_input=True+learning_rate=0.001"
+
 
 @dataclass(frozen=True)
 class Preset:

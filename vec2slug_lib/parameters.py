@@ -1,7 +1,7 @@
 """Parameters of a notebook: papermill only warns of a name it does not know, so notebooks refuse.
 
 The cell tagged ``parameters`` ends with ``declared = declare(globals())``; papermill puts its own
-cell after it, and the next cell begins with ``check(declared, globals())``.
+cell after it, and the next one, ``check(declared, globals())``, runs before anything is imported.
 """
 
 from __future__ import annotations
