@@ -208,7 +208,7 @@ def variation(logits: Floats, wanted: Flags, rates: Floats) -> dict[str, Any]:
 
 
 def pulls(logits: Floats, wanted: Flags, rates: Floats, names: Sequence[str]) -> dict[str, Any]:
-    """Mean |p - y|, the gradient of BCE on a cluster's logit, for common and for rare clusters.
+    """Mean ``|p - y|``, the gradient of BCE on a cluster's logit, for common and for rare clusters.
 
     ``collapsed`` is what constant outputs at the base rates would feel, ``trained`` what ``logits``
     [N, k] do; each is a mean over the clusters within a tenth of the rank. ``top_share`` is the

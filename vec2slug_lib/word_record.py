@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,6 @@ from .runs import runs_dir
 from .slugs import words
 from .vectors import Floats
 
-T = TypeVar("T")
 Row = dict[str, Any]
 
 THRESHOLDS = (0.5, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9)
@@ -218,7 +217,7 @@ def method_rows(space: WordSpace) -> list[Row]:
     ]
 
 
-def measured(work: Callable[[], T]) -> tuple[T, Cost]:
+def measured(work: Callable[[], Any]) -> tuple[Any, Cost]:
     """Do ``work``; return its result, the seconds, and peak memory in MiB where Linux can tell.
 
     The memory is how far the process's resident memory rose above its level at the start, results
