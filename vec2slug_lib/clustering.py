@@ -176,8 +176,8 @@ def best_reachable(references: Sequence[str], vocabulary: Collection[str]) -> ND
     """Best Token F1 [N] of any set of 3 to 8 words of a vocabulary, exactly.
 
     With R the reference's set of words and m of them in the vocabulary, a set of p words of which
-    h match scores ``2h / (p + |R|)``. That rises with h and falls with p, and p is at least max(h, 3):
-    so the best takes all m and fills up to three words, ``2m / (max(m, 3) + |R|)``.
+    h match scores ``2h / (p + |R|)``. That rises with h and falls with p, and p is at least
+    max(h, 3): so the best takes all m and fills up to three words, ``2m / (max(m, 3) + |R|)``.
 
     Args:
         references: N slugs of at most 8 words.
