@@ -149,6 +149,12 @@ def test_says_what_is_wrong_with_a_file(tmp_path, content, message):
         load_examples(tmp_path)
 
 
+def test_a_file_in_another_encoding_is_refused(tmp_path):
+    (tmp_path / "x.md").write_bytes(GOOD.replace("fly", "bourdonnent été").encode("latin-1"))
+    with pytest.raises(Vec2SlugError, match=r"expected UTF-8 in .*x.md"):
+        load_examples(tmp_path)
+
+
 def test_a_folder_without_examples_is_refused(tmp_path):
     (tmp_path / "README.md").write_text("# none")
     with pytest.raises(Vec2SlugError, match="found none"):

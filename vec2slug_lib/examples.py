@@ -32,8 +32,8 @@ def load_examples(folder: Path | None = None) -> list[Example]:
         folder: default ``examples`` in :func:`~vec2slug_lib.dataset.data_dir`.
 
     Raises:
-        Vec2SlugError: no example there, or one without front matter, a title, a text or a slug
-            that the corpus rules accept.
+        Vec2SlugError: no example there, or one that is not UTF-8, or lacks front matter, a title,
+            a text or a slug that the corpus rules accept.
     """
     folder = folder or data_dir() / "examples"
     paths = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
@@ -52,7 +52,10 @@ def example_vectors(embedder: Embedder) -> Floats:
 
 
 def _read(path: Path) -> Example:
-    match = FRONT_MATTER.fullmatch(path.read_text(encoding="utf-8"))
+    try:
+        match = FRONT_MATTER.fullmatch(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise Vec2SlugError(f"expected UTF-8 in {path}, but: {error}") from error
     if match is None:
         raise Vec2SlugError(f"expected {path} to begin with fields between lines of ---")
     pairs = [line.partition(":") for line in match[1].splitlines()]
