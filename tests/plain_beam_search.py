@@ -89,6 +89,13 @@ def grammar(text, used, strings, config):
             yield token
 
 
+def said_before(text):
+    *before, last = text.split("-")
+    if not last or last in STOPWORDS:
+        return False
+    return last in before or last + "s" in before or (last[-1] == "s" and last[:-1] in before)
+
+
 def final_score(slug, log_p, config):
     parts = word_list(slug)
     score = log_p + config.length_reward * min(len(parts), config.reward_cap)
@@ -121,7 +128,11 @@ def plain_search(model, strings, config, top_k):
             logits = [float(x) for x in model(tokens)]
             top = max(logits[t] for t in allowed)
             norm = top + math.log(sum(math.exp(logits[t] - top) for t in allowed))
+            grows = not forced and any(t not in (EOS, HYPHEN) for t in allowed)
+            barred = config.distinct_words and grows and said_before(text)
             for t in [EOS] if forced else allowed:
+                if barred and t in (EOS, HYPHEN):
+                    continue
                 longer = text if t == EOS else text + strings[t]
                 total = log_p + logits[t] - norm
                 reward = config.length_reward * min(len(word_list(longer)), config.reward_cap)
@@ -166,6 +177,7 @@ def configs(draw):
         trailing_stopword_penalty=draw(st.sampled_from([0.0, 1.0])),
         repeat_penalty=draw(st.sampled_from([0.0, 2.0])),
         suppress_eos_after_stopword=draw(st.booleans()),
+        distinct_words=draw(st.booleans()),
         stopping=draw(st.sampled_from(["optimal", "exhaustive", "first_k"])),
     )
 

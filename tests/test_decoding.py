@@ -281,3 +281,28 @@ def test_malformed_arguments_are_refused(embeddings, strings, top_k, message):
 def test_impossible_settings_are_refused(change):
     with pytest.raises(Vec2SlugError):
         DecodingConfig(**change)
+
+
+def test_distinct_words_bars_the_second_and_its_plural():
+    strings = [*SPECIALS, "cat", "s", "dog"]
+    cat, plural, dog = 5, 6, 7
+
+    def model(document, tokens):  # cat-cats-cat-... at any price
+        logits = np.full(len(strings), -6.0)
+        if not tokens or tokens[-1] == HYPHEN:
+            logits[[cat, dog]] = (3, 0)
+        else:
+            logits[[HYPHEN, EOS]] = (2, 1)
+        logits[plural] = -3.0
+        return logits
+
+    def found(distinct):
+        config = DecodingConfig(beam_width=8, distinct_words=distinct, min_words=2, max_words=2)
+        return search(HistoryStepper(model), documents(1), strings, config, 99).candidates[0]
+
+    assert found(False)[0].slug in ("cat-cat", "cat-cats")
+    slugs = [candidate.slug for candidate in found(True)]
+    assert slugs[0] in ("cat-dog", "dog-cat")
+    assert not {"cat-cat", "cat-cats", "cats-cat", "dog-dog"} & set(slugs)
+    scores = dict(found(False))
+    assert all(score <= scores.get(slug, 0.0) + 1e-9 for slug, score in found(True))

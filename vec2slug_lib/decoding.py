@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Vec2SlugError
+from .ranking import best_tokens, log_sum_exp, place
 from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
 from .vocab import EOS, HYPHEN, SPECIALS
 
@@ -74,6 +75,8 @@ class DecodingConfig:
         trailing_stopword_penalty: subtracted if the last word is a stopword.
         repeat_penalty: subtracted once if a word that is no stopword repeats.
         suppress_eos_after_stopword: whether a slug may end in a stopword only at the cap.
+        distinct_words: whether a word that is no stopword may stand but once, with or without an
+            s at its end; only where nothing else fits does it stand again.
         stopping: "optimal" stops when no active hypothesis can enter the best ``top_k`` any more
             (Huang et al. 2017); "exhaustive" runs to the cap; "first_k" stops when ``beam_width``
             distinct slugs are finished.
@@ -92,6 +95,7 @@ class DecodingConfig:
     trailing_stopword_penalty: float = 1.0
     repeat_penalty: float = 2.0
     suppress_eos_after_stopword: bool = True
+    distinct_words: bool = False
     stopping: Literal["optimal", "exhaustive", "first_k"] = "optimal"
     stopwords: frozenset[str] = STOPWORDS
 
@@ -260,12 +264,17 @@ class _Search:
         opening = np.array([not text or text[-1] == "-" for text in self.texts])
         allowed = self._allowed(started, opening, length)
         logits = _suppress(logits, allowed, self.vocabulary)
-        normaliser = _log_sum_exp(logits)
+        normaliser = log_sum_exp(logits)
+        if self.config.distinct_words:
+            again = [_repeats(text, self.config.stopwords) for text in self.texts]
+            closed = np.array(again) & ~allowed.forced & (allowed.room >= self.vocabulary.shortest)
+            logits[closed, EOS] = logits[closed, HYPHEN] = -np.inf  # and no other token gains by it
+            allowed = allowed._replace(eos=allowed.eos & ~closed)
         stopping = np.flatnonzero(allowed.eos)
         stop_log_p = logits[stopping, EOS] - normaliser[stopping]
         logits[:, EOS] = -np.inf
         logits[allowed.forced] = -np.inf
-        row, token = _best_tokens(logits, self.config.beam_width)
+        row, token = best_tokens(logits, self.config.beam_width)
         log_p = np.concatenate([logits[row, token] - normaliser[row], stop_log_p])
         row = np.concatenate([row, stopping])
         token = np.concatenate([token, np.full(len(stopping), EOS)])
@@ -300,13 +309,13 @@ class _Search:
         keys = (extensions.token, extensions.row, -extensions.rank, owner[extensions.row])
         extensions = extensions.take(np.lexsort(keys))
         ends = extensions.token == EOS
-        competitive = _place(owner[extensions.row]) < width
+        competitive = place(owner[extensions.row]) < width
         finished = extensions.take(ends & (competitive | forced[extensions.row]))
         for row, log_p in zip(finished.row.tolist(), finished.log_p.tolist(), strict=True):
             slug, pool = self.texts[row], self.pools[owner[row]]
             pool[slug] = max(pool.get(slug, -np.inf), _score(slug, log_p, self.config))
         others = extensions.take(~ends)
-        others = others.take(_place(owner[others.row]) < width)
+        others = others.take(place(owner[others.row]) < width)
         others = others.take(~self._done(owner[others.row], others.log_p)[owner[others.row]])
         self.texts = [
             self.texts[row] + self.vocabulary.strings[token]
@@ -334,6 +343,13 @@ def _word_count(text: str) -> int:
     return text.count("-") + (text != "" and text[-1] != "-")
 
 
+def _repeats(text: str, stopwords: frozenset[str]) -> bool:
+    """Whether the last word stood before, with or without an s at its end."""
+    *before, last = text.split("-")
+    alike = {last, last + "s"} | ({last[:-1]} if last.endswith("s") else set())
+    return last != "" and last not in stopwords and not alike.isdisjoint(before)
+
+
 def _suppress(logits: Logits, allowed: _Allowed, vocabulary: _Vocabulary) -> Logits:
     """A copy of the logits [M, V] with minus infinity at what is not allowed."""
     lengths = vocabulary.lengths
@@ -346,32 +362,6 @@ def _suppress(logits: Logits, allowed: _Allowed, vocabulary: _Vocabulary) -> Log
     logits[~allowed.hyphen, HYPHEN] = -np.inf
     logits[~allowed.eos, EOS] = -np.inf
     return logits
-
-
-def _log_sum_exp(logits: Logits) -> Floats:
-    """Log of the summed exponentials of each row [M]; never below the row's largest logit."""
-    highest = logits.max(axis=1)
-    with np.errstate(over="ignore"):  # finite logits may lie further apart than float32 reaches
-        total = np.exp(logits - highest[:, None]).sum(axis=1)
-    return np.asarray(highest.astype(np.float64) + np.log(total.astype(np.float64)))
-
-
-def _best_tokens(logits: Logits, width: int) -> tuple[Ints, Ints]:
-    """Rows and tokens of the ``width`` largest finite logits a row; ties go to the lower token."""
-    kth = max(logits.shape[1] - width, 0)
-    threshold = np.partition(logits, kth, axis=1)[:, kth]
-    lowest = np.finfo(np.float32).min
-    found = np.flatnonzero(logits >= np.maximum(threshold, lowest)[:, None])
-    row, token = np.divmod(found, logits.shape[1])
-    order = np.lexsort((token, -logits[row, token], row))
-    row, token = row[order], token[order]
-    best = _place(row) < width
-    return row[best], token[best]
-
-
-def _place(group: Ints) -> Ints:
-    """Place of each item within its run of equal values; ``group`` [E] ascends."""
-    return np.arange(len(group)) - np.searchsorted(group, group)
 
 
 def _score(slug: str, log_p: float, config: DecodingConfig) -> float:
