@@ -3,7 +3,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vec2slug_lib.losses import eos_weights, token_losses
+from vec2slug_lib.losses import eos_weights, token_losses, word_loss
+from vec2slug_lib.models import Decoder, DecoderConfig
 
 
 def test_eos_weights_worked_by_hand():
@@ -30,3 +31,16 @@ def test_token_losses_and_their_gradient_equal_torch_s(smoothing):
     (gradient,) = torch.autograd.grad((ours * weights).sum(), logits)
     torch.testing.assert_close(ours, plain)
     torch.testing.assert_close(gradient, wanted)
+
+
+def test_the_word_loss_is_the_mean_surprise_of_a_slug_s_subwords():
+    torch.manual_seed(0)
+    config = DecoderConfig(
+        input_dim=6, embed_dim=8, num_heads=2, num_layers=1, vocab_size=12, head_dim=4
+    )
+    model, vectors = Decoder(config).eval(), torch.randn(2, 6)
+    log_p = model.word_logits(vectors).log_softmax(-1)
+    # Tokens 0 to 4 are special: 2 is <eos>, 4 a hyphen.
+    targets = torch.tensor([[7, 4, 9, 4, 7, 2], [11, 2, 0, 0, 0, 0]])
+    wanted = -(2 * log_p[0, 7] + log_p[0, 9]) / 3 - log_p[1, 11]
+    torch.testing.assert_close(word_loss(model, vectors, targets), wanted)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import nn
 
 from vec2slug_lib.errors import Vec2SlugError
@@ -15,16 +16,15 @@ from vec2slug_lib.models import (
     CachedDecoder,
     Decoder,
     DecoderConfig,
-    folded_state,
-    load_decoder,
-    save_decoder,
 )
 from vec2slug_lib.vocab import BOS
+from vec2slug_lib.weights import folded_state, load_decoder, save_decoder
 
 TINY = DecoderConfig(
     input_dim=12, embed_dim=16, num_heads=4, num_layers=2, max_slug_tokens=7, vocab_size=23
 )
 SCALED = replace(TINY, scaled_input=True)
+HEADED = replace(SCALED, tied=True, head_dim=10)
 
 
 def tiny_model(config: DecoderConfig = TINY, seed: int = 0) -> Decoder:
@@ -125,10 +125,11 @@ def test_logits_depend_on_the_embedding():
     assert not torch.allclose(first, second)
 
 
+@pytest.mark.parametrize("config", [TINY, HEADED])
 @given(data=st.data(), rows=st.integers(1, 3), steps=st.integers(0, 6))
 @settings(max_examples=25, deadline=None)
-def test_cached_steps_equal_full_forward_passes(data, rows, steps):
-    model, src = tiny_model(), unit_vectors(rows)
+def test_cached_steps_equal_full_forward_passes(config, data, rows, steps):
+    model, src = tiny_model(config), unit_vectors(rows)
     stepper = CachedDecoder(model)
     logits = stepper.start(src.numpy())
     owners, slugs = list(range(rows)), [[BOS] for _ in range(rows)]
@@ -174,6 +175,31 @@ def test_a_file_holds_the_folded_layout_and_gives_the_same_function(tmp_path):
         wanted = model(src, ids)
         for config in (TINY, SCALED):
             torch.testing.assert_close(load_decoder(config, path)(src, ids), wanted)
+
+
+def test_a_tied_table_is_written_once_and_read_twice(tmp_path):
+    model, path = tiny_model(HEADED), tmp_path / "model.safetensors"
+    save_decoder(model, path)
+    assert "output_projection.weight" not in load_file(path)
+    src, ids = unit_vectors(3), torch.randint(0, 23, (3, 4))
+    with torch.no_grad():
+        for config in (HEADED, replace(HEADED, scaled_input=False)):
+            loaded = load_decoder(config, path)
+            torch.testing.assert_close(loaded(src, ids), model(src, ids))
+            assert loaded.output_projection.weight is loaded.token_embedding.weight
+
+
+def test_the_word_head_speaks_through_the_output_layer_at_every_step():
+    model, src, ids = tiny_model(HEADED), unit_vectors(2), torch.randint(0, 23, (2, 4))
+    with torch.no_grad():
+        topic = model.word_head(src * HEADED.input_dim**0.5)
+        torch.testing.assert_close(model.word_logits(src), model.unembed(topic))
+        x = model.embed(src, ids)
+        for block in model.blocks:
+            x, _ = block(x)
+        torch.testing.assert_close(model(src, ids), model.unembed(x[:, 1:] + topic[:, None]))
+    with pytest.raises(Vec2SlugError, match="with a word head, got one with head_dim 0"):
+        tiny_model().word_logits(src)
 
 
 def test_a_state_dict_of_the_study_loads(tmp_path):

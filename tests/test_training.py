@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from vec2slug_lib.decoder_objective import Batches, DecoderObjective, Examples, validation_loss
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.losses import batch_loss
-from vec2slug_lib.models import Decoder, DecoderConfig, load_decoder
+from vec2slug_lib.models import Decoder, DecoderConfig
 from vec2slug_lib.training import Trainer, TrainingConfig, train
 from vec2slug_lib.vocab import BOS, EOS, PAD
+from vec2slug_lib.weights import load_decoder
 
 torch.set_num_threads(1)  # tiny matrices; and the same sums in every process
 CPU = torch.device("cpu")
@@ -177,6 +178,40 @@ def test_warm_up_then_plateau(tmp_path):
     assert [row["lr"] for row in result.history] == pytest.approx([0.025, 0.05, 0.075, 0.1])
 
 
+def test_warm_up_then_down_to_zero(tmp_path):
+    config = QUICK.override(
+        epochs=6, learning_rate=0.4, warmup_steps=2, evaluate_every=1, schedule="linear", patience=9
+    )
+    result = train(objective(config, examples(16), examples(16, 1)), config, tmp_path)
+    # Four steps after the two of the warm-up; one more would have the rate 0.
+    wanted = [0.2, 0.4, 0.32, 0.24, 0.16, 0.08]
+    assert [row["lr"] for row in result.history] == pytest.approx(wanted)
+
+
+def test_the_word_head_learns_beside_the_decoder(tmp_path):
+    config = QUICK.override(epochs=20, batch_size=64, learning_rate=1e-2, word_loss=1.0)
+    shape = replace(TINY, head_dim=16, tied=True)
+    task = DecoderObjective(shape, config, examples(256), examples(50, 1), CPU)
+    train(task, config, tmp_path)
+    model, data = load_decoder(shape, tmp_path / "model.safetensors"), examples(50, 1)
+    with torch.no_grad():
+        found = model.word_logits(torch.from_numpy(data.vectors))[:, 5:].argmax(1) + 5
+    assert (found.numpy() == [ids[0] for ids in data.ids]).mean() > 0.9
+
+
+def test_training_goes_on_from_a_given_decoder(tmp_path):
+    config, data = QUICK.override(learning_rate=0.0, epochs=1), (examples(16), examples(16, 1))
+    torch.manual_seed(7)
+    start = Decoder(TINY)
+    wanted = {name: p.clone() for name, p in start.named_parameters()}
+    task = DecoderObjective(TINY, config, *data, CPU, start)
+    train(task, config, tmp_path)
+    for name, p in load_decoder(TINY, tmp_path / "model.safetensors").named_parameters():
+        torch.testing.assert_close(p, wanted[name])
+    other = DecoderObjective(TINY, config, *data, CPU, Decoder(TINY))
+    assert task.identity != other.identity
+
+
 KILLED = QUICK.override(
     epochs=8, evaluate_every=1, patience=99, checkpoint_seconds=0.0, eos_calibration=True
 )
@@ -247,6 +282,8 @@ def test_a_loss_that_is_not_finite_stops_with_its_step(tmp_path):
 
 
 def test_bad_arguments_are_refused(tmp_path):
+    with pytest.raises(Vec2SlugError, match="schedule 'plateau' or 'linear', got 'cosine'"):
+        QUICK.override(schedule="cosine")
     with pytest.raises(Vec2SlugError, match=r"epochs.*got 'epoch'"):
         QUICK.override(epoch=3)
     with pytest.raises(Vec2SlugError, match="got 'cut'"):

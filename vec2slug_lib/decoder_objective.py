@@ -6,8 +6,10 @@ length, logits exist only where there is a target, and matrix products run in bf
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .errors import Vec2SlugError
-from .losses import batch_loss, eos_weights
-from .models import Decoder, DecoderConfig, save_decoder
+from .losses import batch_loss, eos_weights, word_loss
+from .models import Decoder, DecoderConfig
 from .training import TrainingConfig, fingerprint
 from .vectors import Floats
 from .vocab import BOS, EOS, PAD
+from .weights import save_decoder
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,12 @@ def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> flo
     return total / int(data.lengths.sum())
 
 
+def weight_sum(model: Decoder | None) -> int:
+    """A number that changes with any weight; 0 where there is no model."""
+    weights = (p.detach().cpu().contiguous().numpy() for p in model.parameters()) if model else ()
+    return reduce(lambda total, part: zlib.crc32(part, total), weights, 0)
+
+
 class DecoderObjective:
     """An `Objective` of training: a new decoder and its slugs.
 
@@ -106,6 +115,7 @@ class DecoderObjective:
         train_data: Training rows.
         val_data: Validation rows.
         device: Where model and data are.
+        start: A decoder of that shape to go on from; without one, weights are drawn.
 
     Raises:
         Vec2SlugError: shapes or ids do not fit the config.
@@ -118,6 +128,7 @@ class DecoderObjective:
         train_data: Examples,
         val_data: Examples,
         device: torch.device,
+        start: Decoder | None = None,
     ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
@@ -126,14 +137,14 @@ class DecoderObjective:
         self.data = Batches(train_data, model_config, config.long_slugs, device)
         self.val_data = Batches(val_data, model_config, config.long_slugs, device)
         self.rows = len(self.data.lengths)
-        self.model = Decoder(model_config).to(device)
+        self.model = (start or Decoder(model_config)).to(device)
         self.eos_weights: Tensor | None = None
         if config.eos_calibration:
             lengths = [len(ids) for ids in train_data.ids]
             weights = eos_weights(lengths, model_config.max_slug_tokens)
             self.eos_weights = torch.from_numpy(weights).to(device)
         data = fingerprint(train_data.vectors, train_data.ids)
-        self.identity = {**asdict(model_config), "data": data}
+        self.identity = {**asdict(model_config), "data": data, "start": weight_sum(start)}
 
     def backward(self, rows: Tensor) -> float:
         """Add the gradient of the mean loss per target of these rows; the loss, in nats."""
@@ -143,8 +154,11 @@ class DecoderObjective:
         with torch.autocast(device.type, torch.bfloat16, config.bf16):
             for piece in self.data.micro(rows, self.micro_batch):
                 part = batch_loss(self.model, piece, config.label_smoothing, self.eos_weights)
-                (part / targets).backward()
-                loss += part.detach() / targets
+                part = part / targets
+                loss += part.detach()
+                if config.word_loss:
+                    part += config.word_loss / len(rows) * word_loss(self.model, *piece[::2])
+                part.backward()
         return float(loss)
 
     def validation(self) -> dict[str, float]:

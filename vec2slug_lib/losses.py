@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .models import Decoder
-from .vocab import EOS, PAD
+from .vocab import EOS, PAD, SPECIALS
 
 
 def eos_weights(lengths: npt.ArrayLike, max_tokens: int) -> npt.NDArray[np.float32]:
@@ -99,3 +99,20 @@ def batch_loss(
         is_eos = targets == EOS
         losses = losses * torch.where(is_eos, weights[: targets.shape[1]], 1.0)[wanted]
     return losses.sum()
+
+
+def word_loss(model: Decoder, vectors: Tensor, targets: Tensor) -> Tensor:
+    """Sum over slugs of the word head's cross-entropy, in nats.
+
+    The head is asked for the subwords of a slug, each with the same share; hyphens and the other
+    special tokens are none of its business.
+
+    Args:
+        model: A decoder with a word head.
+        vectors: ``[n, input_dim]``.
+        targets: int64 ``[n, T]``, padded with ``<pad>``.
+    """
+    logits = model.word_logits(vectors).float()
+    log_p = logits.gather(1, targets) - logits.logsumexp(1, keepdim=True)
+    wanted = targets >= len(SPECIALS)
+    return -(log_p * wanted / wanted.sum(1, keepdim=True).clamp_min(1)).sum()

@@ -22,9 +22,9 @@ from tqdm import tqdm
 from .collapse import Outputs, cut, spell, top
 from .errors import Vec2SlugError
 from .files import atomic
-from .models import read_weights
 from .slugs import MAX_WORDS, MIN_WORDS
 from .vectors import Floats
+from .weights import read_weights
 
 LENGTHS = MAX_WORDS - MIN_WORDS + 1  # classes of the length head
 BLOCK = 1024  # rows in one pass without gradients

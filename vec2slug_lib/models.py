@@ -6,18 +6,15 @@ The whole model is in this file. Parameter names are the study's, so its weights
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .errors import Vec2SlugError
-from .files import atomic
 from .vocab import BOS
 
 KeyValue = tuple[Tensor, Tensor]  # each [N, positions, heads, head width]
@@ -38,6 +35,8 @@ class DecoderConfig:
     # initialises the positions some thirty times larger than the projected unit vector, and a
     # small corpus does not suffice to find the vector again. False is the study.
     scaled_input: bool = False
+    tied: bool = False  # one table for the tokens read and the tokens written (Press and Wolf 2017)
+    head_dim: int = 0  # width of the word head; 0, as in the study: there is none
 
     def __post_init__(self) -> None:
         if self.embed_dim % self.num_heads:
@@ -141,6 +140,29 @@ class Block(nn.Module):
         return x + self.dropout(self.ffn(self.ln2(x))), present
 
 
+class WordHead(nn.Module):
+    """From the embedding to a state that the output layer reads as words: which, in no order.
+
+    A straight path beside a small network: where the output layer is made of the embedder's own
+    vectors of the tokens, the path alone names the tokens nearest to the embedding.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        width, inner, d = config.input_dim, config.head_dim, config.embed_dim
+        self.straight = nn.Linear(width, d)
+        self.network = nn.Sequential(
+            nn.Linear(width, inner), nn.GELU(), Dropout(config.dropout),
+            nn.Linear(inner, inner), nn.GELU(), Dropout(config.dropout),
+            nn.Linear(inner, d),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """States ``[N, d]`` of scaled embeddings ``[N, input_dim]``."""
+        state: Tensor = self.straight(x) + self.network(x)
+        return state
+
+
 class Decoder(nn.Module):
     """Autoregressive slug decoder conditioned on one embedding by a single prefix token."""
 
@@ -156,6 +178,9 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.ln_final = nn.LayerNorm(d)
         self.output_projection = nn.Linear(d, config.vocab_size)
+        if config.tied:
+            self.output_projection.weight = self.token_embedding.weight
+        self.word_head = WordHead(config) if config.head_dim else None
         if config.scaled_input:
             for name, parameter in self.named_parameters():
                 if parameter.ndim == 2:
@@ -190,7 +215,24 @@ class Decoder(nn.Module):
         x = self.embed(src_embedding, token_ids)
         for block in self.blocks:
             x, _ = block(x)
-        return x[:, 1:]
+        return x[:, 1:] + self.topic(src_embedding).to(x.dtype)
+
+    def topic(self, src_embedding: Tensor) -> Tensor:
+        """What the word head adds to every state before the output layer, ``[N, 1, d]``."""
+        if self.word_head is None:
+            return src_embedding.new_zeros(src_embedding.shape[0], 1, 1)
+        topic: Tensor = self.word_head(src_embedding * self.input_scale)
+        return topic.unsqueeze(1)
+
+    def word_logits(self, src_embedding: Tensor) -> Tensor:
+        """Logits ``[N, vocab]`` of the tokens that the slug may hold, in no order.
+
+        Raises:
+            Vec2SlugError: a decoder without a word head.
+        """
+        if self.word_head is None:
+            raise Vec2SlugError("expected a decoder with a word head, got one with head_dim 0")
+        return self.unembed(self.topic(src_embedding)).squeeze(1)
 
     def unembed(self, hidden: Tensor) -> Tensor:
         """Logits ``[..., vocab]`` of residual states ``[..., d]``."""
@@ -229,6 +271,7 @@ class CachedDecoder:
         src = torch.as_tensor(embeddings, dtype=torch.float32, device=self.device)
         bos = torch.full((len(src), 1), BOS, device=self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.bf16):
+            self.topic = self.model.topic(src)
             return self._advance(self.model.embed(src, bos), [None] * len(self.model.blocks))
 
     def step(
@@ -244,76 +287,22 @@ class CachedDecoder:
             past: list[Any] = [
                 (k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.cache
             ]
+            self.topic = self.topic.index_select(0, rows)
             position = self.model.position_embedding.weight[past[0][0].shape[1]]
             return self._advance((self.model.token_embedding(ids) + position).unsqueeze(1), past)
+
+    def word_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Logits ``[N, vocab]`` of the word head, which every decoder does not have."""
+        src = torch.as_tensor(embeddings, dtype=torch.float32, device=self.device)
+        with torch.inference_mode():
+            logits: npt.NDArray[np.float32] = self.model.word_logits(src).cpu().numpy()
+        return logits
 
     def _advance(self, x: Tensor, past: list[Any]) -> npt.NDArray[np.float32]:
         self.cache = []
         for block, kept in zip(self.model.blocks, past, strict=True):
             x, present = block(x, kept)
             self.cache.append(present)
-        logits: npt.NDArray[np.float32] = self.model.unembed(x[:, -1]).float().cpu().numpy()
-        return logits
-
-
-def folded_state(model: Decoder) -> dict[str, Tensor]:
-    """The weights in the study's layout: the input scale goes into the projection."""
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    name = "embedding_projection.weight"
-    return {**state, name: state[name] * model.input_scale}
-
-
-def save_decoder(model: Decoder, path: Path | str, dtype: torch.dtype = torch.float32) -> None:
-    """Write ``folded_state`` as safetensors, atomically."""
-    state = {name: value.to(dtype) for name, value in folded_state(model).items()}
-    with atomic(path) as temporary:
-        save_file(state, temporary)
-
-
-def read_state(path: Path | str) -> dict[str, Tensor]:
-    """Weights of a ``.safetensors`` file, or of a ``.pt`` state dict as the study released it.
-
-    Raises:
-        Vec2SlugError: the file is missing, truncated, or holds more than tensors.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise Vec2SlugError(f"expected weights at {path}, found none")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # both packages raise their own kinds
-        raise Vec2SlugError(f"expected weights in {path}, but: {error}") from error
-
-
-def read_weights(model: nn.Module, path: Path | str) -> dict[str, Tensor]:
-    """``read_state`` in float32, if it fits the model.
-
-    Raises:
-        Vec2SlugError: the file cannot be read, or its names or shapes are not the model's.
-    """
-    state = {name: value.float() for name, value in read_state(path).items()}
-    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise Vec2SlugError(
-                f"expected {name} of shape {wanted.get(name)} in {path}, got {found.get(name)}"
-            )
-    return state
-
-
-def load_decoder(config: DecoderConfig, path: Path | str) -> Decoder:
-    """Build a decoder from a weight file in the study's layout, in evaluation mode.
-
-    A config with ``scaled_input`` gives the same function: the scale is taken out again.
-
-    Raises:
-        Vec2SlugError: the file cannot be read, or its names or shapes are not the config's.
-    """
-    model = Decoder(config)
-    state = read_weights(model, path)
-    state["embedding_projection.weight"] /= model.input_scale
-    model.load_state_dict(state)
-    return model.eval()
+        logits = self.model.unembed((x[:, -1:] + self.topic).squeeze(1))
+        found: npt.NDArray[np.float32] = logits.float().cpu().numpy()
+        return found

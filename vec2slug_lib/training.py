@@ -39,6 +39,7 @@ class TrainingConfig:
     learning_rate: float = 3e-4
     weight_decay: float = 1e-4
     warmup_steps: int = 0  # the rate grows linearly over these steps, then the schedule begins
+    schedule: str = "plateau"  # of the rate: halved at plateaus, or 'linear': down to 0 at the end
     grad_clip: float = 1.0
     plateau_factor: float = 0.5  # of ReduceLROnPlateau, on the validation loss
     plateau_patience: int = 5  # evaluations
@@ -46,6 +47,7 @@ class TrainingConfig:
     patience: int = 10  # stop after so many evaluations without a better validation loss
     long_slugs: str = "drop"  # 'drop', or 'truncate': cut the targets at the cap, <eos> is lost
     label_smoothing: float = 0.0  # 0.1 in EOS calibration
+    word_loss: float = 0.0  # weight of the word head's own loss
     eos_calibration: bool = False  # weigh <eos> targets by ``eos_weights``
     bf16: bool = True
     seed: int = 42
@@ -56,6 +58,8 @@ class TrainingConfig:
             raise Vec2SlugError(
                 f"expected long_slugs 'drop' or 'truncate', got {self.long_slugs!r}"
             )
+        if self.schedule not in ("plateau", "linear"):
+            raise Vec2SlugError(f"expected schedule 'plateau' or 'linear', got {self.schedule!r}")
 
     def override(self, **changes: float | str) -> TrainingConfig:
         """A copy with some fields changed.
@@ -173,13 +177,21 @@ class Trainer:
         if not math.isfinite(loss):
             raise Vec2SlugError(f"expected a finite loss, got {loss} at step {state.step}")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
-        if state.step <= config.warmup_steps:
-            self.optimizer.param_groups[0]["lr"] = (
-                config.learning_rate * state.step / config.warmup_steps
-            )
+        if (rate := self.planned_rate()) is not None:
+            self.optimizer.param_groups[0]["lr"] = rate
         self.optimizer.step()
         state.loss_sum += loss
         state.loss_steps += 1
+
+    def planned_rate(self) -> float | None:
+        """Learning rate of the step under way, where it does not hang on the validation loss."""
+        config, step = self.config, self.progress.step
+        if step <= config.warmup_steps:
+            return config.learning_rate * step / config.warmup_steps
+        if config.schedule == "linear":
+            left = self.total_steps + 1 - step
+            return config.learning_rate * left / (self.total_steps + 1 - config.warmup_steps)
+        return None
 
     def evaluate(self, score: Score | None) -> None:
         """Score the model on validation rows; keep it if it is the best; append to the history."""
@@ -197,7 +209,7 @@ class Trainer:
         self.model.train()
         state.history.append(row)
         state.loss_sum, state.loss_steps = 0.0, 0
-        if state.step > self.config.warmup_steps:
+        if state.step > self.config.warmup_steps and self.config.schedule == "plateau":
             self.scheduler.step(row["val_loss"])
         state.stale += 1
         if row["val_loss"] < state.best_val_loss:
