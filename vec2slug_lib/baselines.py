@@ -48,7 +48,7 @@ def nearest_slug(train_vectors: Vectors, train_slugs: Sequence[str], queries: Ve
     Raises:
         Vec2SlugError: shapes do not fit together, or there is no training row.
     """
-    found = _neighbours(train_vectors, train_slugs, queries, 1)
+    found = neighbours(train_vectors, train_slugs, queries, 1)
     return [slugs[0] for slugs, _ in found]
 
 
@@ -72,7 +72,7 @@ def knn_vote(
     Raises:
         Vec2SlugError: shapes do not fit together, there is no training row, or ``k`` is below 1.
     """
-    found = _neighbours(train_vectors, train_slugs, queries, k)
+    found = neighbours(train_vectors, train_slugs, queries, k)
     return [_vote(slugs, np.maximum(cosines, 0).astype(np.float64)) for slugs, cosines in found]
 
 
@@ -130,10 +130,13 @@ def _vote(slugs: Sequence[str], cosines: NDArray[np.float64]) -> str:
     return "-".join(sorted(elected, key=lambda word: places[word] / max(votes[word], 1e-300)))
 
 
-def _neighbours(
+def neighbours(
     train_vectors: Vectors, train_slugs: Sequence[str], queries: Vectors, k: int
 ) -> Iterator[tuple[list[str], Vectors]]:
-    """Per query, the slugs and cosines of its ``k`` nearest training rows, nearest first."""
+    """Per query, the slugs and cosines of its ``k`` nearest training rows, nearest first.
+
+    Args, errors: as `knn_vote`.
+    """
     shapes = np.shape(train_vectors), np.shape(queries)
     if [len(shape) for shape in shapes] != [2, 2] or shapes[0][1] != shapes[1][1]:
         raise Vec2SlugError(f"expected vectors [T, D] and queries [N, D], got {shapes}")

@@ -1,0 +1,54 @@
+"""An index of pages with known slugs: what their words say about the slug of a new page.
+
+A decoder works without it. Whoever has slugs already, the training set's or a site's own, lets the
+nearest of them have a say in which words are likely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .baselines import Vectors, neighbours
+from .risk import slug_chances
+
+if TYPE_CHECKING:
+    from .dataset import Dataset
+
+# Chosen on validation rows; a neighbour's say falls with distance as the cosine to this power.
+NEIGHBOURS, SHARPNESS = 100, 8
+
+
+@dataclass(frozen=True)
+class Index:
+    """Unit vectors ``[T, D]`` of pages, and their T slugs."""
+
+    vectors: Vectors
+    slugs: Sequence[str]
+
+    @classmethod
+    def of(cls, pages: Dataset) -> Index:
+        """Index of the pages of a data set, such as its training split."""
+        return cls(pages.vectors, pages.pairs["slug"].tolist())
+
+    def chances(self, queries: Vectors) -> list[dict[str, float]]:
+        """For each query ``[N, D]`` the words of the slugs nearby, each with its share of the say.
+
+        Raises:
+            Vec2SlugError: queries of another width, or an empty index.
+        """
+        return [
+            slug_chances(slugs, say(cosines))
+            for slugs, cosines in neighbours(self.vectors, self.slugs, queries, NEIGHBOURS)
+        ]
+
+
+def say(cosines: Vectors) -> list[float]:
+    """Weights of neighbours, which sum to 1; equal where none lies on the query's side."""
+    weights = np.maximum(cosines, 0).astype(np.float64) ** SHARPNESS
+    weights = weights if weights.any() else np.ones(len(weights))
+    shares: list[float] = (weights / weights.sum()).tolist()
+    return shares

@@ -1,0 +1,158 @@
+"""Minimum Bayes risk: of many finished slugs, the one whose expected Token F1 is highest.
+
+A search returns the slug that the model finds most probable; what is scored is the overlap of
+words (Kumar and Byrne 2004, aclanthology.org/N04-1022). The overlap to expect of a slug follows
+from the chance of each of its words to be in the true slug. Three witnesses know such chances: the
+candidates themselves, the decoder's word head, and the slugs of the nearest training pages.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import fsum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .decoding import Candidate
+from .errors import Vec2SlugError
+from .slugs import words
+
+Floats = NDArray[np.float32]
+Chances = Mapping[str, float]  # of words to be in the true slug
+
+
+@dataclass(frozen=True)
+class RiskConfig:
+    """Who is asked for the chance of a word, and how slugs are weighed; chosen on validation rows.
+
+    Attributes:
+        beam_width: candidates to choose from.
+        own: share of the candidates in the chance of a word; the word head has the rest.
+        neighbours: share of the nearest training slugs, where there is an index of them.
+        temperature: of the candidates' scores; above 1 it listens to more of them.
+        mean_words: words of a true slug.
+
+    Raises:
+        Vec2SlugError: a setting is out of its range.
+    """
+
+    beam_width: int = 16
+    own: float = 0.2
+    neighbours: float = 0.3
+    temperature: float = 2.0
+    mean_words: float = 4.6
+
+    def __post_init__(self) -> None:
+        """Refuse settings that have no meaning."""
+        shares = (self.own, self.neighbours)
+        if min(shares) < 0 or sum(shares) > 1 or min(self.temperature, self.mean_words) <= 0:
+            raise Vec2SlugError(f"expected shares within [0, 1] and positive values, got {self}")
+        if self.beam_width < 1:
+            raise Vec2SlugError(f"expected beam_width >= 1, got {self}")
+
+
+def beliefs(scores: Sequence[float], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities that fall with exp(score / temperature), and sum to 1."""
+    shifted = np.exp((np.array(scores) - max(scores)) / temperature)
+    return np.asarray(shifted / shifted.sum())
+
+
+def slug_chances(slugs: Iterable[str], weights: Iterable[float]) -> dict[str, float]:
+    """Share of the weight of the slugs that hold a word, for each of their words."""
+    chances: defaultdict[str, float] = defaultdict(float)
+    for slug, weight in zip(slugs, weights, strict=True):
+        for word in set(words(slug)):
+            chances[word] += weight
+    return dict(chances)
+
+
+def pieces(word: str, ids: Mapping[str, int]) -> list[int]:
+    """Tokens of a word, the longest that fits first; a vocabulary holds every letter and digit."""
+    found = []
+    while word:
+        end = next(end for end in range(len(word), 0, -1) if word[:end] in ids)
+        found.append(ids[word[:end]])
+        word = word[end:]
+    return found
+
+
+def head_chances(
+    logits: Floats, ids: Mapping[str, int], found: Iterable[str], mean_words: float
+) -> dict[str, float]:
+    """Chances by the word head: of a word of several subwords, that of the unlikeliest.
+
+    Args:
+        logits: of the word head for one page, ``[V]``.
+        ids: of the tokens.
+        found: words to look up.
+        mean_words: number of words that the probabilities are shared out to.
+    """
+    share = np.exp(logits - logits.max())
+    share *= mean_words / share.sum()
+    return {word: min(1.0, float(share[pieces(word, ids)].min())) for word in set(found)}
+
+
+def mixture(parts: Sequence[tuple[float, Chances]]) -> dict[str, float]:
+    """Weighted sum of chances; a word that a witness does not know has chance 0 there."""
+    total: defaultdict[str, float] = defaultdict(float)
+    for share, chances in parts:
+        for word, chance in chances.items():
+            total[word] += share * chance
+    return dict(total)
+
+
+def expected_f1(slug: str, chances: Chances, mean_words: float) -> float:
+    """Token F1 to expect: twice the words expected to be right over the words of both slugs."""
+    found = set(words(slug))
+    right = fsum(chances.get(word, 0.0) for word in found)  # the same in any order of words
+    return 2 * right / (len(found) + mean_words)
+
+
+def least_risk(
+    candidates: Sequence[Candidate], chances: Chances, mean_words: float
+) -> list[Candidate]:
+    """The candidates with their expected Token F1 as score, best first; of equal ones the first.
+
+    Args:
+        candidates: finished slugs of one page.
+        chances: of the words of the page's true slug.
+        mean_words: words of a true slug.
+    """
+    scored = [Candidate(c.slug, expected_f1(c.slug, chances, mean_words)) for c in candidates]
+    return sorted(scored, key=lambda candidate: -candidate.score)
+
+
+def choose(
+    found: Sequence[Sequence[Candidate]],
+    strings: Sequence[str],
+    config: RiskConfig,
+    logits: Floats | None = None,
+    near: Sequence[Chances] | None = None,
+) -> list[list[Candidate]]:
+    """Candidates of each page by expected Token F1, best first.
+
+    Args:
+        found: finished slugs of N pages with their scores in the search.
+        strings: the vocabulary, V strings.
+        config: shares of the witnesses.
+        logits: of the word head, ``[N, V]``; without one its share is the candidates'.
+        near: chances by the nearest training slugs, if there is an index.
+    """
+    ids = {token: i for i, token in enumerate(strings)}
+    others = config.neighbours if near is not None else 0.0
+    own = config.own if logits is not None else 1 - others
+    chosen = []
+    for i, candidates in enumerate(found):
+        slugs = [candidate.slug for candidate in candidates]
+        weights = beliefs([candidate.score for candidate in candidates], config.temperature)
+        parts: list[tuple[float, Chances]] = [(own, slug_chances(slugs, weights.tolist()))]
+        if logits is not None:
+            known = head_chances(logits[i], ids, parts[0][1], config.mean_words)
+            parts.append((1 - own - others, known))
+        if near is not None:
+            parts.append((others, near[i]))
+        chosen.append(least_risk(candidates, mixture(parts), config.mean_words))
+    return chosen
