@@ -131,6 +131,19 @@ def test_splits_and_samples(folder):
         np.testing.assert_array_equal(vector, data.vectors[position])
 
 
+def test_thinning_takes_training_rows_alone_and_nests(folder):
+    whole = dataset.load(folder)
+    assert whole.thin(1.0) is whole
+    quarter, half = whole.thin(0.25), whole.thin(0.5)
+    ids = [set(part.part("train").pairs["id"]) for part in (quarter, half, whole)]
+    assert ids[0] < ids[1] < ids[2]
+    assert len(ids[0]) / len(ids[2]) == pytest.approx(0.25, abs=0.1)
+    for split in ("val", "test"):
+        assert quarter.part(split).pairs["id"].equals(whole.part(split).pairs["id"])
+    rows = whole.pairs.set_index("id").index.get_indexer(quarter.pairs["id"])
+    np.testing.assert_array_equal(quarter.vectors, whole.vectors[rows])
+
+
 def test_wrong_number_of_vectors(folder, tmp_path):
     with pytest.raises(Vec2SlugError, match="expected 400 vectors"):
         dataset_build.build(

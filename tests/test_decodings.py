@@ -24,8 +24,9 @@ from vec2slug_lib.decodings import (
 )
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.files import read_json, write_json
-from vec2slug_lib.models import CachedDecoder, Decoder, DecoderConfig, save_decoder
+from vec2slug_lib.models import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.slugs import words
+from vec2slug_lib.weights import save_decoder
 
 
 def lively_decoder(**shape):
@@ -56,7 +57,8 @@ def run(tmp_path_factory):
         (run.folder / "history.jsonl").write_text("{}\n")
         shape, digest = asdict(model.config), dataset.ids_digest(data.pairs["id"])
         write_json(
-            run.folder / "manifest.json", {"preset": "smoke", "model": shape, "data": digest}
+            run.folder / "manifest.json",
+            {"experiment": "3h", "preset": "smoke", "model": shape, "data": digest},
         )
         rows = data.test_rows()
         model, strings = pipeline.load_model(run)
@@ -156,7 +158,20 @@ def test_the_greedy_way_is_the_librarys_greedy_decoding(parts):
 @pytest.mark.parametrize("name", [name for name in WAYS if name != "project"])
 def test_every_way_is_another_possible_decoding(name):
     way = WAYS[name]
-    assert replace(DecodingConfig(), **way.changes) != DecodingConfig() or way.extra_words > 0
+    changed = replace(DecodingConfig(), **way.changes) != DecodingConfig()
+    assert changed or way.extra_words > 0 or way.risk
+    assert way.risk or not way.index
+
+
+def test_least_risk_takes_a_slug_that_its_rivals_resemble(run, parts):
+    found = decode(parts, WAYS["risk"])
+    for candidates in found.candidates[:20]:
+        slugs = [candidate.slug for candidate in candidates]
+        assert len(set(slugs)) == len(slugs) <= WAYS["risk"].risk.beam_width
+        assert [c.score for c in candidates] == sorted((c.score for c in candidates), reverse=True)
+    asked = decoding_record("3h", "risk-index", "smoke")
+    assert asked["changed"] > 0
+    assert asked["metrics"]["validity"]["value"] == 1
 
 
 def test_a_record_is_read_back_and_remade(run, monkeypatch):

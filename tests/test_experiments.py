@@ -8,6 +8,7 @@ from vec2slug_lib.experiments import (
     decoder_config,
     find_experiment,
     mlp_config,
+    pretraining,
     training_config,
 )
 from vec2slug_lib.models import Decoder
@@ -48,6 +49,24 @@ def test_a_variant_changes_the_fields_it_names():
     assert (variant.max_slug_tokens, variant.learning_rate) == (16, 1e-3)
     assert variant.scaled_input is False
     assert variant.embed_dim == EXPERIMENTS["3h"].embed_dim
+
+
+def test_pretraining_has_the_shape_of_what_it_starts():
+    name = "4b+head_dim=512+pretrain=1000"
+    first = find_experiment(pretraining(name))
+    assert (first.spans, first.passes, first.pretrain) == (1000, 1, 0)
+    preset = PRESETS["book"]
+    shapes = [decoder_config(x, preset, 384) for x in (first, find_experiment(name))]
+    assert shapes[0] == shapes[1]
+    assert pretraining(pretraining(name)) == pretraining("4a") == ""
+
+
+def test_the_rate_of_a_fixed_number_of_passes_falls_to_zero():
+    config = training_config(find_experiment("4a"), PRESETS["book"], 51_200)
+    assert (config.schedule, config.epochs, config.batch_size) == ("linear", 5, 512)
+    assert config.warmup_steps == 25  # a twentieth of five passes of 100 steps
+    smoke = training_config(find_experiment("4a"), PRESETS["smoke"], 600)
+    assert smoke.batch_size == PRESETS["smoke"].batch_size
 
 
 @pytest.mark.parametrize(

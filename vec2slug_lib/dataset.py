@@ -161,6 +161,13 @@ class Dataset:
         chosen = np.random.default_rng(seed).choice(len(self.pairs), n, replace=False)
         return self.rows(np.sort(chosen))
 
+    def thin(self, share: float, seed: int = SEED) -> Dataset:
+        """With a random share of the training rows; a smaller share lies within a larger one."""
+        if share == 1:
+            return self
+        kept = np.random.default_rng(seed).random(len(self.pairs)) < share
+        return self.rows(np.flatnonzero(kept | (self.pairs["split"] != "train").to_numpy()))
+
     def test_rows(self) -> Dataset:
         """The 5,000 test rows that every model is scored on."""
         return self.part("test").sample(TEST_ROWS)

@@ -24,7 +24,9 @@ from .errors import Vec2SlugError
 from .experiments import find
 from .files import read_json, write_json
 from .models import CachedDecoder, Decoder
-from .pipeline import load_model, record, run_data
+from .pipeline import least_risk_slugs, load_model, record, run_data
+from .retrieval import Index
+from .risk import RiskConfig
 from .runs import Run
 from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
 
@@ -38,6 +40,8 @@ class Way:
     says: str
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields of DecodingConfig
     extra_words: int = 0  # at least so many words more than the run's own slug has
+    risk: RiskConfig | None = None  # take the slug of least risk instead of the best scored
+    index: bool = False  # with a say for the nearest training slugs
 
 
 WAYS = {
@@ -69,6 +73,15 @@ WAYS = {
     ),
     "no-repeat-penalty": Way("no penalty for a repeated word", {"repeat_penalty": 0.0}),
     "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
+    # Least risk, and who is asked for the chance of a word.
+    "risk": Way("least risk of 16 slugs", risk=RiskConfig()),
+    "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1, neighbours=0)),
+    "risk-index": Way(
+        "least risk, the nearest training slugs asked too", {}, 0, RiskConfig(), True
+    ),
+    "risk-4": Way("least risk of 4 slugs", risk=RiskConfig(beam_width=4)),
+    "risk-8": Way("least risk of 8 slugs", risk=RiskConfig(beam_width=8)),
+    "risk-32": Way("least risk of 32 slugs", risk=RiskConfig(beam_width=32)),
 }
 
 
@@ -127,7 +140,8 @@ def decode_run(run: Run, way: Way) -> dict[str, Any]:
     own = before["prediction"].tolist()
     began = time.monotonic()
     with tqdm(total=len(own), desc=way.says, unit="slug") as bar:
-        found = decode_rows(model, rows, strings, way, own, bar)
+        index = Index.of(run_data(run).part("train")) if way.index else None
+        found = decode_rows(model, rows, strings, way, own, bar, index)
     seconds = time.monotonic() - began
     best = [candidates[0] for candidates in found.candidates]
     scores = np.array([candidate.score for candidate in best])
@@ -181,9 +195,17 @@ def defects(slugs: Sequence[str]) -> dict[str, float]:
 
 
 def decode_rows(
-    model: Decoder, rows: Dataset, strings: list[str], way: Way, own: list[str], bar: Any
+    model: Decoder,
+    rows: Dataset,
+    strings: list[str],
+    way: Way,
+    own: list[str],
+    bar: Any,
+    index: Index | None = None,
 ) -> Beams:
     """Search all rows; where words are forced, rows whose own slugs are equally long together."""
+    if way.risk:
+        return least_risk_slugs(model, rows.vectors, strings, way.risk, index, bar.update)
     base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **way.changes)
     most = min(MAX_WORDS, base.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
     lengths = np.array([len(words(slug)) for slug in own]) * (way.extra_words > 0)

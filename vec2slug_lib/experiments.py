@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from math import nan
 from typing import Any
 
 from .errors import Vec2SlugError
@@ -32,6 +33,20 @@ class Experiment:
     eos_calibration: bool = False
     learning_rate: float = 3e-4
     scaled_input: bool = True  # the one deviation from the study, see ``DecoderConfig``
+    # What follows is ours; the defaults are the study's.
+    vocabulary_multiple: int = 1  # of the preset's vocabulary
+    word_table: bool = False  # tables begin as the embedder's vectors of the tokens
+    tied: bool = False
+    head_dim: int = 0  # of a word head
+    word_loss: float = 0.0  # weight of that head's own loss
+    dropout: float = 0.1
+    passes: int = 0  # over the data, with a rate that falls to 0; 0: the preset's epochs at most
+    warmup: float = 0.0  # share of all steps over which the rate grows
+    batch_size: int = 0  # at most that of the preset; 0: that of the preset
+    share: float = 1.0  # of the training pages, drawn at random, a smaller share from a larger one
+    pretrain: int = 0  # spans of text read back before the first page
+    spans: int = 0  # so many spans are what it learns from; 0: the pages of the data set
+    span_kinds: str = "random"  # one or more of ``spans.KINDS``, joined by commas
 
 
 def _mlp(width: int, layers: int, loss: str, f1: float, parameters: float) -> Experiment:
@@ -56,6 +71,19 @@ EXPERIMENTS = {
     "3i": Experiment("decoder", "bpe", 384, 4, 24, 30, 0.298, 11.5, eos_calibration=True),
     "3j": Experiment("decoder", "bpe", 512, 6, 24, 36, 0.306, 24.8, eos_calibration=True),
 }
+# Ours, after the study: 3i's shape, with tables made of the embedder's own vectors of the tokens, a
+# word head and a short schedule; then the same after reading spans of text back.
+_OURS = Experiment(
+    "decoder", "bpe", 384, 4, 24, 0, nan, nan, learning_rate=1e-3, vocabulary_multiple=3,
+    word_table=True, tied=True, head_dim=1024, word_loss=1.0, passes=5, warmup=0.05, batch_size=512,
+)  # fmt: skip
+EXPERIMENTS_OF_OURS = {
+    "4a": _OURS,
+    "4b": replace(_OURS, pretrain=400_000),
+    "4c": replace(
+        _OURS, pretrain=400_000, span_kinds="random,phrase,title,slug", vocabulary_multiple=6
+    ),
+}
 
 # 1a without what made it collapse, as chapter 3 finds out: the rival of every decoder.
 FAIR_MLP = "1a+loss=summed+scaled_input=True+learning_rate=0.001"
@@ -70,10 +98,20 @@ class Preset:
     vocab_size: int  # subwords, or clusters of words
     epochs: int  # at most; training stops earlier when validation does not improve
     batch_size: int
+    spans: int | None = None  # at most so many are cut; None for as many as an experiment asks
+    span_kinds: str | None = None  # instead of an experiment's own, where there is no corpus
 
 
 PRESETS = {
-    "smoke": Preset(limit=600, width_divisor=8, vocab_size=300, epochs=2, batch_size=64),
+    "smoke": Preset(
+        limit=600,
+        width_divisor=8,
+        vocab_size=300,
+        epochs=2,
+        batch_size=64,
+        spans=400,
+        span_kinds="slug",
+    ),
     "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=20, batch_size=1024),
 }
 
@@ -96,7 +134,7 @@ def find_experiment(name: str) -> Experiment:
         Vec2SlugError: no such experiment or field, or a value of another type.
     """
     base, *changes = name.split("+")
-    experiment: Experiment = find(EXPERIMENTS, "experiment", base)
+    experiment: Experiment = find({**EXPERIMENTS, **EXPERIMENTS_OF_OURS}, "experiment", base)
     known = {field.name: type(getattr(experiment, field.name)) for field in fields(experiment)}
     readers: dict[type, Callable[[str], Any]] = {
         bool: {"True": True, "False": False}.__getitem__, int: int, float: float
@@ -111,6 +149,17 @@ def find_experiment(name: str) -> Experiment:
     return experiment
 
 
+def pretraining(name: str) -> str:
+    """Id of the experiment whose weights this one starts from; empty if it starts from none.
+
+    A decoder of the same shape that learns spans in one pass.
+    """
+    experiment = find_experiment(name)
+    if not experiment.pretrain:
+        return ""
+    return f"{name}+pretrain=0+spans={experiment.pretrain}+passes=1"
+
+
 def decoder_config(experiment: Experiment, preset: Preset, input_dim: int) -> DecoderConfig:
     """Shape of an experiment's decoder in a preset."""
     return DecoderConfig(
@@ -120,6 +169,9 @@ def decoder_config(experiment: Experiment, preset: Preset, input_dim: int) -> De
         max_slug_tokens=experiment.max_slug_tokens,
         vocab_size=preset.vocab_size,
         scaled_input=experiment.scaled_input,
+        dropout=experiment.dropout,
+        tied=experiment.tied,
+        head_dim=experiment.head_dim // preset.width_divisor,
     )
 
 
@@ -141,11 +193,16 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
     validation loss that has turned does not come back.
     """
     cut = experiment.vocabulary == "bpe" and experiment.max_slug_tokens < 24
+    batch_size = min(experiment.batch_size or preset.batch_size, preset.batch_size)
+    epochs, steps = experiment.passes or preset.epochs, math.ceil(rows / batch_size)
     return TrainingConfig(
-        epochs=preset.epochs,
-        batch_size=preset.batch_size,
+        epochs=epochs,
+        batch_size=batch_size,
         learning_rate=experiment.learning_rate,
-        evaluate_every=math.ceil(rows / preset.batch_size),
+        warmup_steps=round(experiment.warmup * epochs * steps),
+        schedule="linear" if experiment.passes else "plateau",
+        word_loss=experiment.word_loss,
+        evaluate_every=min(steps, 1000),
         plateau_patience=1,
         patience=4,
         long_slugs="truncate" if cut else "drop",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,10 +14,10 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from . import dataset, evaluation, mlp, vocab
+from . import dataset, evaluation, mlp, vocab, word_table
 from .dataset import Dataset
 from .decoder_objective import DecoderObjective, Examples
-from .decoding import Candidate, DecodingConfig, greedy, search
+from .decoding import Beams, Candidate, DecodingConfig, greedy, search
 from .errors import Vec2SlugError
 from .examples import example_vectors, load_examples
 from .experiments import (
@@ -27,17 +28,22 @@ from .experiments import (
     find,
     find_experiment,
     mlp_config,
+    pretraining,
     training_config,
 )
 from .files import write_json
 from .minilm import MiniLMEmbedder
 from .mlp_model import MLP, MLPConfig, load_mlp
 from .mlp_model import predict as predict_sets
-from .models import CachedDecoder, Decoder, DecoderConfig, load_decoder
+from .models import CachedDecoder, Decoder, DecoderConfig
+from .retrieval import Index
+from .risk import RiskConfig, choose
 from .runs import Metrics, Run, environment, open_run, runs_dir, save_results
 from .slugs import words
+from .span_set import span_set
 from .training import Objective, TrainingConfig, TrainingResult, train
 from .vectors import Floats
+from .weights import load_decoder
 from .word_record import map_slug, word_clusters
 
 GREEDY_ROWS = 500  # validation rows decoded greedily at each evaluation
@@ -50,11 +56,22 @@ Scores = dict[str, float]
 class Task:
     """An experiment in a preset, with its data and vocabulary: all that training needs."""
 
-    experiment: Experiment
-    preset: Preset
+    name: str
+    preset_name: str
     data: Dataset
+    lessons: Dataset  # what it learns from: the pages of `data`, or spans
     tokenizer: Tokenizer
     mapping: dict[str, str] | None  # word to the word that stands for it; None for subwords
+
+    @property
+    def experiment(self) -> Experiment:
+        """Hyper-parameters."""
+        return find_experiment(self.name)
+
+    @property
+    def preset(self) -> Preset:
+        """Data and budget."""
+        return PRESETS[self.preset_name]
 
     def target(self, slug: str) -> str:
         """What the model is asked to write for a slug."""
@@ -73,14 +90,28 @@ def make_task(name: str, preset_name: str) -> Task:
     """
     experiment = find_experiment(name)
     preset: Preset = find(PRESETS, "preset", preset_name)
-    data = dataset.load(limit=preset.limit)
+    data = dataset.load(limit=preset.limit).thin(experiment.share)
+    spans = spans_of(experiment, preset, data)
+    mapping: dict[str, str] | None = None
     if experiment.vocabulary == "kmeans":
-        mapping: dict[str, str] | None = word_clusters(preset_name).mapping
-        tokenizer = vocab.word_level(sorted(set((mapping or {}).values())))
+        mapping = word_clusters(preset_name).mapping
+        tokenizer = vocab.word_level(sorted(set(mapping.values())))
     else:
-        mapping, slugs = None, data.part("train").pairs["slug"]
-        tokenizer = vocab.train_bpe(slugs, preset.vocab_size)
-    return Task(experiment, preset, data, tokenizer, mapping)
+        slugs = [
+            slug for part in (data.part("train"), spans) if part for slug in part.pairs["slug"]
+        ]
+        tokenizer = vocab.train_bpe(slugs, experiment.vocabulary_multiple * preset.vocab_size)
+    taught = spans if spans and experiment.spans else data
+    return Task(name, preset_name, data, taught, tokenizer, mapping)
+
+
+def spans_of(experiment: Experiment, preset: Preset, data: Dataset) -> Dataset | None:
+    """The spans that an experiment, or its pretraining, learns to read back; None for none."""
+    count = experiment.spans or experiment.pretrain
+    if not count:
+        return None
+    kinds = preset.span_kinds or experiment.span_kinds
+    return span_set(data, kinds, min(count, preset.spans or count))
 
 
 def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
@@ -105,7 +136,7 @@ def train_run(name: str, preset_name: str, run: Run, device: str | None = None) 
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     config = model_config(task)
     result = fit(task, config, run.folder, where)
-    train_rows = len(task.data.part("train").pairs)
+    train_rows = int((task.lessons.pairs["split"] == "train").sum())
     model = Decoder(config) if isinstance(config, DecoderConfig) else MLP(config)
     write_json(
         run.folder / "manifest.json",
@@ -141,12 +172,12 @@ def fit(
     task: Task, config: Config, folder: Any, device: str, batches: int | None = None
 ) -> TrainingResult:
     """Train the task's model; with ``batches``, on so many only, to see how long it takes."""
-    rows, val = task.data.part("train"), task.data.part("val")
+    rows, val = task.lessons.part("train"), task.lessons.part("val")
     training = training_config(task.experiment, task.preset, len(rows.pairs))
     if batches is not None:
-        rows = rows.rows(np.arange(min(batches * task.preset.batch_size, len(rows.pairs))))
+        rows = rows.rows(np.arange(min(batches * training.batch_size, len(rows.pairs))))
         val, training = val.sample(64), replace(training, epochs=1)
-    score = validation_score(val.sample(GREEDY_ROWS), task)
+    score = validation_score(task.data.part("val").sample(GREEDY_ROWS), task)
     return train(make_objective(task, config, training, rows, val, device), training, folder, score)
 
 
@@ -159,7 +190,23 @@ def make_objective(
         ours, theirs = word_sets(task, rows), word_sets(task, val)
         return mlp.MLPObjective(config, training, ours, theirs, task.experiment.loss, where)
     examples = [Examples(part.vectors, task.ids(part)) for part in (rows, val)]
-    return DecoderObjective(config, training, examples[0], examples[1], where)
+    torch.manual_seed(training.seed)
+    start = first_weights(task, config)
+    return DecoderObjective(config, training, examples[0], examples[1], where, start)
+
+
+def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
+    """Decoder to start from: of a pretraining, or with the embedder's tables; None for neither."""
+    if start := pretraining(task.name):
+        return load_decoder(config, record(start, task.preset_name).folder / "model.safetensors")
+    if not task.experiment.word_table:
+        return None
+    model = Decoder(config)
+    ids = [i for row in task.ids(task.data.part("train")) for i in (*row, vocab.EOS)]
+    tokens = vocab.token_strings(task.tokenizer)
+    vectors = word_table.token_vectors(tokens, MiniLMEmbedder())
+    word_table.fill(model, vectors, np.bincount(ids, minlength=len(tokens)).tolist())
+    return model
 
 
 def word_sets(task: Task, part: Dataset) -> mlp.WordSets:
@@ -199,15 +246,51 @@ def predict(
     quick: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Sequence[Candidate | tuple[str, float]]:
-    """Slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug."""
+    """Slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug.
+
+    A decoder with a word head searches wide and takes the slug of least risk, whose score is the
+    Token F1 to expect; without one, the slug is that of the project's search.
+    """
     if isinstance(model, MLP):
         return predict_sets(model, vectors, strings[len(vocab.SPECIALS) :])
     config = DecodingConfig(max_tokens=model.config.max_slug_tokens)
     if quick:
         slugs = greedy(CachedDecoder(model, bf16=True), vectors, strings, config)
         return [(slug, 0.0) for slug in slugs]
+    if model.word_head is not None:
+        found = least_risk_slugs(model, vectors, strings, progress=progress)
+        return [candidates[0] for candidates in found.candidates]
     found = search(CachedDecoder(model), vectors, strings, config, progress=progress)
     return [candidates[0] for candidates in found.candidates]
+
+
+def least_risk_slugs(
+    model: Decoder,
+    vectors: Floats,
+    strings: Sequence[str],
+    risk: RiskConfig | None = None,
+    index: Index | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Beams:
+    """Candidates of each vector ``[N, d]`` by expected Token F1, best first.
+
+    Args:
+        model: a decoder; its word head is asked if it has one.
+        vectors: unit rows.
+        strings: its vocabulary.
+        risk: the project's settings if None.
+        index: pages with known slugs, asked too if given.
+        progress: called with the number of rows just done.
+    """
+    risk, stepper = risk or RiskConfig(), CachedDecoder(model)
+    width = risk.beam_width
+    config = DecodingConfig(
+        beam_width=width, max_tokens=model.config.max_slug_tokens, distinct_words=True
+    )
+    found = search(stepper, vectors, strings, config, width, max(512 // width, 1), progress)
+    logits = stepper.word_logits(vectors) if model.word_head is not None else None
+    near = index.chances(vectors) if index else None
+    return Beams(choose(found.candidates, strings, risk, logits, near), found.steps)
 
 
 def run_data(run: Run) -> Dataset:
@@ -218,6 +301,7 @@ def run_data(run: Run) -> Dataset:
     """
     manifest = run.manifest
     data = dataset.load(limit=find(PRESETS, "preset", manifest["preset"]).limit)
+    data = data.thin(find_experiment(manifest["experiment"]).share)
     if dataset.ids_digest(data.pairs["id"]) != manifest["data"]:
         raise Vec2SlugError(f"expected the data that {run.folder} was trained on, found another")
     return data
@@ -282,8 +366,10 @@ def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
         seconds = fit(task, model_config(task), folder, device, batches).seconds
-    steps = training_config(task.experiment, task.preset, len(task.data.part("train").pairs))
-    return seconds / batches * steps.evaluate_every * steps.epochs
+    rows = len(task.lessons.part("train").pairs)
+    training = training_config(task.experiment, task.preset, rows)
+    steps = math.ceil(rows / training.batch_size) * training.epochs
+    return seconds / batches * steps
 
 
 def paired(ours: Run, theirs: Run) -> dict[str, evaluation.Interval]:
