@@ -9,17 +9,19 @@ from hypothesis import settings
 
 from vec2slug_lib import export, vocab
 from vec2slug_lib.files import write_json
-from vec2slug_lib.models import Decoder, DecoderConfig, save_decoder
+from vec2slug_lib.models import Decoder, DecoderConfig
 from vec2slug_lib.runs import Run, save_results
+from vec2slug_lib.weights import save_decoder
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
 
 
-@pytest.fixture(scope="session")
-def run(tmp_path_factory):
-    """A complete record of a tiny, untrained decoder of width 24 over a 40-token vocabulary."""
+@pytest.fixture(scope="session", params=["plain", "headed"])
+def run(request, tmp_path_factory):
+    """A complete record of a tiny, untrained decoder of input width 24, with and without a head."""
     torch.manual_seed(0)
+    headed = {"head_dim": 8, "tied": True} if request.param == "headed" else {}
     run = Run(tmp_path_factory.mktemp("runs") / "tiny" / "smoke")
     slugs = [
         f"{a}-of-{b}-{c}" for a in ("bee", "ant") for b in ("hive", "hill") for c in ("life", "b")
@@ -27,7 +29,7 @@ def run(tmp_path_factory):
     tokenizer = vocab.train_bpe(slugs, 60)
     config = DecoderConfig(
         input_dim=24, embed_dim=16, num_heads=2, num_layers=2, scaled_input=True,
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=tokenizer.get_vocab_size(), **headed,
     )  # fmt: skip
     vocab.save(tokenizer, run.folder / "tokenizer.json")
     save_decoder(Decoder(config), run.folder / "model.safetensors")

@@ -18,7 +18,9 @@ def test_layout_and_keys_are_the_studys(release):
         "manifest.train.json", "manifest.onnx.json", "history.train.jsonl",
     }  # fmt: skip
     content = json.loads((release / "model.json").read_text())
-    assert set(content) == {"model", "tokens", "vocab", "beam_search", "stopwords"}
+    headed = "head_dim" in content["model"]
+    assert set(content) - {"risk"} == {"model", "tokens", "vocab", "beam_search", "stopwords"}
+    assert ("risk" in content) == headed
     assert content["tokens"] == {"pad": 0, "bos": 1, "eos": 2, "unk": 3, "hyphen": 4}
     assert [content["vocab"][str(i)] for i in range(5)] == list(SPECIALS)
     assert len(content["vocab"]) == content["model"]["vocab_size"]
@@ -32,19 +34,23 @@ def test_graph_has_the_studys_inputs_and_follows_torch(release):
     session = onnxruntime.InferenceSession(release / "model.onnx")
     shapes = {node.name: len(node.shape) for node in session.get_inputs()}
     assert shapes == {"src_embedding": 2, "token_ids": 2}
-    assert [node.name for node in session.get_outputs()] == ["logits"]
     model = export.load_release(release)
+    headed = ["word_logits"] if model.word_head else []
+    assert [node.name for node in session.get_outputs()] == ["logits", *headed]
     for rows, tokens in ((1, 1), (3, 5), (2, model.config.max_slug_tokens)):
         source = torch.randn(rows, model.config.input_dim)
         ids = torch.randint(0, model.config.vocab_size, (rows, tokens))
         inputs = {"src_embedding": source.numpy(), "token_ids": ids.numpy()}
         with torch.inference_mode():
-            expected = model(source, ids).numpy()
-        np.testing.assert_allclose(session.run(None, inputs)[0], expected, atol=1e-4)
+            expected = [model(source, ids).numpy()]
+            expected += [model.word_logits(source).numpy()] if headed else []
+        for ours, torchs in zip(session.run(None, inputs), expected, strict=True):
+            np.testing.assert_allclose(ours, torchs, atol=1e-4)
 
 
-def test_float16_weights_give_the_runs_model(release, run):
-    from vec2slug_lib.models import DecoderConfig, load_decoder
+def test_int8_weights_give_the_runs_model(release, run):
+    from vec2slug_lib.models import DecoderConfig
+    from vec2slug_lib.weights import load_decoder
 
     trained = load_decoder(DecoderConfig(**run.manifest["model"]), run.folder / "model.safetensors")
     source, ids = torch.randn(4, 24), torch.randint(0, 40, (4, 6))

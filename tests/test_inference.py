@@ -14,6 +14,7 @@ from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.export import load_release
 from vec2slug_lib.inference import Sidecar, SlugPredictor, with_hash
 from vec2slug_lib.models import CachedDecoder
+from vec2slug_lib.pipeline import least_risk_slugs
 from vec2slug_lib.slugs import is_valid
 
 
@@ -28,7 +29,13 @@ def test_onnx_and_torch_give_the_same_slugs(release):
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     sidecar = Sidecar.load(release / "model.json")
     stepper = CachedDecoder(load_release(release))
-    theirs = search(stepper, unit, sidecar.token_strings, sidecar.decoding, 3).candidates
+    if sidecar.risk is None:
+        theirs = search(stepper, unit, sidecar.token_strings, sidecar.decoding, 3).candidates
+    else:
+        strings, risk = sidecar.token_strings, sidecar.risk
+        theirs = [
+            row[:3] for row in least_risk_slugs(stepper.model, unit, strings, risk).candidates
+        ]
     for one, other in zip(ours, theirs, strict=True):
         assert [c.slug for c in one] == [c.slug for c in other]
         np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -12,13 +13,16 @@ import numpy as np
 import onnxruntime
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from .decoding import DecodingConfig
 from .errors import Vec2SlugError
 from .files import atomic, file_sha256, read_json, write_json
-from .models import Decoder, DecoderConfig, load_decoder, save_decoder
+from .models import Decoder, DecoderConfig
+from .risk import RiskConfig
 from .runs import Run
 from .vocab import SPECIALS, token_strings
+from .weights import load_decoder, save_decoder
 
 TOLERANCE = 1e-3
 
@@ -29,9 +33,12 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 def model_json(
     config: DecoderConfig, tokenizer: Tokenizer, decoding: DecodingConfig
 ) -> dict[str, Any]:
-    """The sidecar: shape, tokens, vocabulary and decoding constants under the study's keys."""
+    """The sidecar: shape, tokens, vocabulary and decoding constants under the study's keys.
+
+    A decoder with a word head has two keys more in its shape, and the settings of its last step.
+    """
     names = ("pad", "bos", "eos", "unk", "hyphen")
-    return {
+    content: dict[str, Any] = {
         "model": {
             "input_dim": config.input_dim,
             "embed_dim": config.embed_dim,
@@ -51,6 +58,10 @@ def model_json(
         },
         "stopwords": sorted(decoding.stopwords),
     }
+    if config.head_dim:
+        content["model"] |= {"tied": config.tied, "head_dim": config.head_dim}
+        content["risk"] = asdict(RiskConfig())
+    return content
 
 
 def release(run: Run, folder: Path) -> None:
@@ -65,7 +76,7 @@ def release(run: Run, folder: Path) -> None:
     manifest = run.manifest
     config = DecoderConfig(**manifest["model"])
     folder.mkdir(parents=True, exist_ok=True)
-    save_decoder(load_decoder(config, weights), folder / "model.safetensors", torch.float16)
+    save_decoder(load_decoder(config, weights), folder / "model.safetensors", int8=True)
     tokenizer = Tokenizer.from_file(str(run.folder / "tokenizer.json"))
     copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
     copyfile(run.folder / "history.jsonl", folder / "history.train.jsonl")
@@ -91,11 +102,32 @@ def load_release(folder: Path) -> Decoder:
     return load_decoder(DecoderConfig(**shape), weights)
 
 
+def outputs(config: DecoderConfig) -> list[str]:
+    """Names of the graph's outputs."""
+    return ["logits", "word_logits"] if config.head_dim else ["logits"]
+
+
+class Graph(torch.nn.Module):
+    """A decoder whose word head, if it has one, is an output of its own."""
+
+    def __init__(self, model: Decoder) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, src_embedding: Tensor, token_ids: Tensor) -> tuple[Tensor, ...]:
+        """The outputs, in the order of `outputs`."""
+        logits = self.model(src_embedding, token_ids)
+        if not self.model.config.head_dim:
+            return (logits,)
+        return logits, self.model.word_logits(src_embedding)
+
+
 def export_onnx(folder: Path) -> dict[str, Any]:
     """Write ``model.onnx`` of a release and ``manifest.onnx.json`` with its check against torch.
 
     Inputs ``src_embedding`` float32 ``[batch, input_dim]`` and ``token_ids`` int64
-    ``[batch, seq]``; output ``logits`` float32 ``[batch, seq, vocab]``.
+    ``[batch, seq]``; output ``logits`` float32 ``[batch, seq, vocab]``, and of a decoder with a
+    word head also ``word_logits`` ``[batch, vocab]``.
 
     Raises:
         Vec2SlugError: the graph's logits differ from torch's by more than ``TOLERANCE``.
@@ -107,11 +139,11 @@ def export_onnx(folder: Path) -> dict[str, Any]:
     with atomic(folder / "model.onnx") as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making, none about the model
         torch.onnx.export(
-            model,
+            Graph(model),
             example,
             temporary,
             input_names=["src_embedding", "token_ids"],
-            output_names=["logits"],
+            output_names=outputs(config),
             dynamic_shapes={"src_embedding": {0: batch}, "token_ids": {0: batch, 1: seq}},
             external_data=False,
             dynamo=True,
@@ -133,15 +165,16 @@ def check_onnx(model: Decoder, path: Path, rows: int = 64) -> dict[str, Any]:
     shape = (rows, config.max_slug_tokens)
     tokens = torch.randint(0, config.vocab_size, shape, generator=random)
     with torch.inference_mode():
-        expected = model(vectors, tokens).numpy()
+        expected = [output.numpy() for output in Graph(model)(vectors, tokens)]
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     inputs = {"src_embedding": vectors.numpy(), "token_ids": tokens.numpy()}
-    found = session.run(["logits"], inputs)[0]
+    found = session.run(outputs(config), inputs)
+    pairs = list(zip(found, expected, strict=True))
     return {
         "opset": 18,
         "tolerance": TOLERANCE,
-        "max_difference": float(np.abs(found - expected).max()),
-        "argmax_agreement": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+        "max_difference": max(float(np.abs(ours - torchs).max()) for ours, torchs in pairs),
+        "argmax_agreement": float((found[0].argmax(-1) == expected[0].argmax(-1)).mean()),
     }
 
 

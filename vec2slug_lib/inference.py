@@ -10,17 +10,21 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from .decoding import Candidate, DecodingConfig, Stepper, search
+from .decoding import Candidate, DecodingConfig, search
 from .errors import Vec2SlugError
 from .files import read_json
+from .risk import RiskConfig, choose
 from .vectors import Floats, check_vectors
 from .vocab import BOS
+
+if TYPE_CHECKING:  # pandas is not needed to read a slug
+    from .retrieval import Index
 
 Progress = Callable[[int], object]
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "data/models/vec2slug-minilm-small"
@@ -33,6 +37,7 @@ class Sidecar:
     input_dim: int
     token_strings: list[str]
     decoding: DecodingConfig
+    risk: RiskConfig | None  # of a decoder with a word head
 
     @classmethod
     def load(cls, path: Path) -> Sidecar:
@@ -54,7 +59,8 @@ class Sidecar:
                 stopwords=frozenset(content["stopwords"]),
             )
             strings = [vocab[str(index)] for index in range(model["vocab_size"])]
-            return cls(model["input_dim"], strings, decoding)
+            risk = RiskConfig(**content["risk"]) if "risk" in content else None
+            return cls(model["input_dim"], strings, decoding, risk)
         except (KeyError, TypeError) as error:
             raise Vec2SlugError(
                 f"expected a model description in {path}; missing {error}"
@@ -80,6 +86,12 @@ class OnnxStepper:
         self.embeddings = self.embeddings[parents]
         self.tokens = np.concatenate([self.tokens[parents], tokens[:, None]], axis=1)
         return self._logits()
+
+    def word_logits(self, embeddings: Floats) -> Floats:
+        """Logits ``[N, V]`` of the word head."""
+        inputs = {"src_embedding": embeddings, "token_ids": np.full((len(embeddings), 1), BOS)}
+        logits: Floats = self.session.run(["word_logits"], inputs)[0]
+        return logits
 
     def _logits(self) -> Floats:
         inputs = {"src_embedding": self.embeddings, "token_ids": self.tokens}
@@ -109,19 +121,25 @@ def onnx_session(folder: Path) -> onnxruntime.InferenceSession:
 class SlugPredictor:
     """Slugs from embeddings; what one row gets does not depend on the others."""
 
-    def __init__(self, stepper: Stepper, sidecar: Sidecar) -> None:
-        self.stepper, self.sidecar = stepper, sidecar
+    def __init__(self, stepper: OnnxStepper, sidecar: Sidecar, index: Index | None = None) -> None:
+        self.stepper, self.sidecar, self.index = stepper, sidecar, index
 
     @classmethod
-    def from_dir(cls, folder: Path | str = DEFAULT_MODEL) -> SlugPredictor:
+    def from_dir(
+        cls, folder: Path | str = DEFAULT_MODEL, index: Index | None = None
+    ) -> SlugPredictor:
         """Open a release folder, ours or one in the study's layout.
+
+        Args:
+            folder: the release.
+            index: pages with known slugs, which then have a say in the words of new ones.
 
         Raises:
             Vec2SlugError: files are missing or broken; the message names the first.
         """
         folder = Path(folder)
         sidecar = Sidecar.load(folder / "model.json")
-        return cls(OnnxStepper(onnx_session(folder)), sidecar)
+        return cls(OnnxStepper(onnx_session(folder)), sidecar, index)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Best slug of each row.
@@ -140,15 +158,24 @@ class SlugPredictor:
     ) -> list[list[Candidate]]:
         """Up to ``k`` different slugs of each row with their scores, best first.
 
-        The beam is as wide as ``k`` where the model's own width is smaller.
+        The beam is as wide as ``k`` where the model's own width is smaller. The score of a slug is
+        the Token F1 to expect where the model has a word head, else its score in the search.
 
         Args, errors: as :meth:`predict`.
         """
         checked = check_vectors(vectors, self.sidecar.input_dim)
-        config = self.sidecar.decoding
-        config = replace(config, beam_width=max(config.beam_width, k))
-        strings = self.sidecar.token_strings
-        return search(self.stepper, checked, strings, config, k, progress=progress).candidates
+        risk, config, strings = (
+            self.sidecar.risk, self.sidecar.decoding, self.sidecar.token_strings
+        )  # fmt: skip
+        if risk is None:
+            config = replace(config, beam_width=max(config.beam_width, k))
+            return search(self.stepper, checked, strings, config, k, progress=progress).candidates
+        width = max(risk.beam_width, k)
+        config = replace(config, beam_width=width, distinct_words=True)
+        found = search(self.stepper, checked, strings, config, width, progress=progress).candidates
+        near = self.index.chances(checked) if self.index else None
+        chosen = choose(found, strings, risk, self.stepper.word_logits(checked), near)
+        return [candidates[:k] for candidates in chosen]
 
 
 def with_hash(slug: str, key: bytes, length: int = 5) -> str:
