@@ -1,0 +1,85 @@
+"""What more training pairs would bring: laws fitted to scores at several sizes of the corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import Vec2SlugError
+from .evaluation import RESAMPLES, Interval, bootstrap_means
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Law:
+    """Score over pairs with two parameters: a straight line where both axes are bent."""
+
+    says: str
+    bend: Callable[[Floats], Floats]  # of the score, so that it is linear in log(pairs)
+    unbend: Callable[[Floats], Floats]
+
+
+# Two that no few points of measurement tell apart, and that part company far out: the distance
+# between them belongs to the uncertainty of any extrapolation.
+LAWS = {
+    "power": Law("score = a * pairs^b", np.log, np.exp),
+    "logarithm": Law("score = a + b * log(pairs)", np.asarray, np.asarray),
+}
+
+
+def fit(pairs: Sequence[float], scores: Floats, law: Law) -> tuple[Floats, Floats]:
+    """Intercept and slope of ``law.bend(score)`` over log(pairs), by least squares.
+
+    Args:
+        pairs: sizes of the training set, P of them.
+        scores: mean scores ``[..., P]``.
+        law: one of `LAWS`.
+
+    Returns:
+        Two arrays ``[...]``.
+    """
+    x = np.log(np.asarray(pairs, float))
+    y = law.bend(np.asarray(scores, float))
+    centred = x - x.mean()
+    slope = (y * centred).sum(-1) / (centred**2).sum()
+    return y.mean(-1) - slope * x.mean(), slope
+
+
+def curve(pairs: Sequence[float], parameters: tuple[Floats, Floats], law: Law) -> Floats:
+    """Scores ``[..., P]`` of a fitted law at other sizes."""
+    a, b = (np.asarray(value)[..., None] for value in parameters)
+    return law.unbend(a + b * np.log(np.asarray(pairs, float)))
+
+
+def extrapolate(pairs: Sequence[float], rows: Floats, law: Law, at: float) -> dict[str, Interval]:
+    """A law's slope and its score at another size, with 95 % bootstrap intervals over test rows.
+
+    The intervals know of the draw of the test rows alone, not of the training's seed nor of whether
+    the law holds.
+
+    Args:
+        pairs: sizes of the training set, P of them, P >= 2.
+        rows: score of each test row at each size ``[N, P]``.
+        law: one of `LAWS`.
+        at: size to extrapolate to.
+
+    Raises:
+        Vec2SlugError: fewer than two sizes, or scores at another number of sizes.
+    """
+    if len(pairs) < 2 or rows.shape[1] != len(pairs):
+        raise Vec2SlugError(
+            f"expected scores at two sizes or more, got {len(pairs)} sizes and {rows.shape}"
+        )
+    best = fit(pairs, rows.mean(0), law)
+    drawn = fit(pairs, bootstrap_means(rows, RESAMPLES, seed=0), law)
+    values = {"slope": best[1], "score": curve([at], best, law)[0]}
+    spread = {"slope": drawn[1], "score": curve([at], drawn, law)[:, 0]}
+    bounds = {name: np.percentile(spread[name], [2.5, 97.5]).tolist() for name in values}
+    return {
+        name: {"value": float(value), "low": bounds[name][0], "high": bounds[name][1]}
+        for name, value in values.items()
+    }
