@@ -94,7 +94,7 @@ def test_a_mixture_is_a_weighted_sum():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"own": 0.8, "neighbours": 0.3}, {"own": -0.1}, {"temperature": 0}, {"beam_width": 0}],
+    [{"own": 1.2}, {"neighbours": 1.1}, {"own": -0.1}, {"temperature": 0}, {"beam_width": 0}],
 )
 def test_refuses_what_has_no_meaning(settings):
     with pytest.raises(Vec2SlugError, match="expected"):

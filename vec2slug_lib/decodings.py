@@ -75,7 +75,7 @@ WAYS = {
     "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
     # Least risk, and who is asked for the chance of a word.
     "risk": Way("least risk of 16 slugs", risk=RiskConfig()),
-    "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1, neighbours=0)),
+    "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1)),
     "risk-index": Way(
         "least risk, the nearest training slugs asked too", {}, 0, RiskConfig(), True
     ),

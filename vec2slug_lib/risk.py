@@ -30,8 +30,8 @@ class RiskConfig:
 
     Attributes:
         beam_width: candidates to choose from.
-        own: share of the candidates in the chance of a word; the word head has the rest.
-        neighbours: share of the nearest training slugs, where there is an index of them.
+        own: share of the candidates in what the model says of a word; the word head has the rest.
+        neighbours: share of the nearest slugs in the whole, where there is an index of them.
         temperature: of the candidates' scores; above 1 it listens to more of them.
         mean_words: words of a true slug.
 
@@ -40,15 +40,15 @@ class RiskConfig:
     """
 
     beam_width: int = 16
-    own: float = 0.2
-    neighbours: float = 0.3
+    own: float = 0.4
+    neighbours: float = 0.4
     temperature: float = 2.0
     mean_words: float = 4.6
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
         shares = (self.own, self.neighbours)
-        if min(shares) < 0 or sum(shares) > 1 or min(self.temperature, self.mean_words) <= 0:
+        if min(shares) < 0 or max(shares) > 1 or min(self.temperature, self.mean_words) <= 0:
             raise Vec2SlugError(f"expected shares within [0, 1] and positive values, got {self}")
         if self.beam_width < 1:
             raise Vec2SlugError(f"expected beam_width >= 1, got {self}")
@@ -143,7 +143,7 @@ def choose(
     """
     ids = {token: i for i, token in enumerate(strings)}
     others = config.neighbours if near is not None else 0.0
-    own = config.own if logits is not None else 1 - others
+    own = (1 - others) * (config.own if logits is not None else 1)
     chosen = []
     for i, candidates in enumerate(found):
         slugs = [candidate.slug for candidate in candidates]
