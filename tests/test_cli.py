@@ -90,6 +90,7 @@ def test_bad_vectors_give_one_line_and_exit_code_2(capsys, release, tmp_path, co
         (["some text", "--vectors", "x.npy"], "expected a text or --vectors"),
         (["text", "--top-k", "0"], "--top-k of 1 or more"),
         (["   "], "expected a text in row 0"),
+        (["text", "--index", "no-such-folder"], "expected pairs in no-such-folder"),
         (["--vectors", "x.npy", "--model", "nowhere"], "found no file"),
         (["train", "9z"], "expected experiment to be one of"),
         (["train", "3i", "--preset", "huge"], "expected preset to be one of"),

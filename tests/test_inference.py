@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from vec2slug_lib import inference
 from vec2slug_lib.decoding import search
 from vec2slug_lib.errors import Vec2SlugError
+from vec2slug_lib.evaluation import token_overlap
 from vec2slug_lib.export import load_release
 from vec2slug_lib.inference import Sidecar, SlugPredictor, with_hash
 from vec2slug_lib.models import CachedDecoder
 from vec2slug_lib.pipeline import least_risk_slugs
+from vec2slug_lib.retrieval import Index
 from vec2slug_lib.slugs import is_valid
 
 
@@ -133,3 +135,21 @@ def test_the_released_model_loads_without_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(is_valid(slug) for slug in json.loads(done.stdout.replace("'", '"')))
+
+
+def test_an_index_of_known_slugs_has_a_say(release):
+    rows, known = vectors(4, 24), "bee-of-hive-life"
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index = Index(rows, [known] * 4)
+    if Sidecar.load(release / "model.json").risk is None:
+        with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
+            SlugPredictor.from_dir(release, index)
+        return
+    without, asked = (SlugPredictor.from_dir(release, given) for given in (None, index))
+
+    def shared(predictor):
+        return token_overlap(predictor.predict(rows), [known] * 4)[2].mean()
+
+    assert shared(asked) >= shared(without)
+    scores = [[c[0].score for c in p.predict_topk(rows, 1)] for p in (asked, without)]
+    assert scores[0] != scores[1]

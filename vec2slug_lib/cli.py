@@ -57,6 +57,9 @@ def generate(argv: Sequence[str]) -> int:
     parser.add_argument("--top-k", type=int, default=1, help="candidates, with their scores")
     parser.add_argument("--unique", action="store_true", help="append a short stable hash")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
+    parser.add_argument(
+        "--index", type=Path, help="data folder: slugs of its nearest pages have a say too"
+    )
     options = parser.parse_args(argv)
     if bool(options.texts) == bool(options.vectors):
         raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
@@ -68,7 +71,13 @@ def generate(argv: Sequence[str]) -> int:
     else:
         texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
         vectors, keys = make_embedder("minilm").embed(texts), [text.encode() for text in texts]
-    predictor = SlugPredictor.from_dir(options.model)
+    index = None
+    if options.index:
+        from .dataset import load
+        from .retrieval import Index
+
+        index = Index.of(load(options.index).part("train"))
+    predictor = SlugPredictor.from_dir(options.model, index)
     with progress_bar(len(vectors)) as bar:
         found = predictor.predict_topk(vectors, options.top_k, bar.update)
     for candidates, key in zip(found, keys, strict=True):

@@ -135,10 +135,13 @@ class SlugPredictor:
             index: pages with known slugs, which then have a say in the words of new ones.
 
         Raises:
-            Vec2SlugError: files are missing or broken; the message names the first.
+            Vec2SlugError: files are missing or broken, the message names the first; or an index for
+                a model that cannot weigh words.
         """
         folder = Path(folder)
         sidecar = Sidecar.load(folder / "model.json")
+        if index and sidecar.risk is None:
+            raise Vec2SlugError(f"expected a model with a word head beside an index, got {folder}")
         return cls(OnnxStepper(onnx_session(folder)), sidecar, index)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
