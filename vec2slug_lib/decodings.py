@@ -74,13 +74,13 @@ WAYS = {
     "no-repeat-penalty": Way("no penalty for a repeated word", {"repeat_penalty": 0.0}),
     "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
     # Least risk, and who is asked for the chance of a word.
-    "risk": Way("least risk of 16 slugs", risk=RiskConfig()),
+    "risk": Way("least risk of 8 slugs", risk=RiskConfig()),
     "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1)),
     "risk-index": Way(
         "least risk, the nearest training slugs asked too", {}, 0, RiskConfig(), True
     ),
     "risk-4": Way("least risk of 4 slugs", risk=RiskConfig(beam_width=4)),
-    "risk-8": Way("least risk of 8 slugs", risk=RiskConfig(beam_width=8)),
+    "risk-16": Way("least risk of 16 slugs", risk=RiskConfig(beam_width=16)),
     "risk-32": Way("least risk of 32 slugs", risk=RiskConfig(beam_width=32)),
 }
 

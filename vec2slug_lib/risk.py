@@ -39,8 +39,8 @@ class RiskConfig:
         Vec2SlugError: a setting is out of its range.
     """
 
-    beam_width: int = 16
-    own: float = 0.4
+    beam_width: int = 8
+    own: float = 0.2
     neighbours: float = 0.4
     temperature: float = 2.0
     mean_words: float = 4.6
