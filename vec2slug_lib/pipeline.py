@@ -119,13 +119,19 @@ def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
     find_experiment(name)
     find(PRESETS, "preset", preset)
     run = Run(runs_dir() / name / preset)
-    # The manifest is written when training is done: one that is there spares it.
-    trained = all((run.folder / part).is_file() for part in ("manifest.json", "model.safetensors"))
-    if retrain or not (run.complete or trained):
-        train_run(name, preset, run)
     if retrain or not run.complete:
-        evaluate_run(run)
+        evaluate_run(trained(name, preset, retrain))
     return open_run(name, preset)
+
+
+def trained(name: str, preset: str, retrain: bool = False) -> Run:
+    """A run whose weights are on disk, with or without its results: trained if they are not."""
+    run = Run(runs_dir() / name / preset)
+    # The manifest is written when training is done: one that is there spares it.
+    parts = (run.folder / "manifest.json", run.folder / "model.safetensors")
+    if retrain or not all(part.is_file() for part in parts):
+        train_run(name, preset, run)
+    return run
 
 
 def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
@@ -198,7 +204,7 @@ def make_objective(
 def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
     """Decoder to start from: of a pretraining, or with the embedder's tables; None for neither."""
     if start := pretraining(task.name):
-        return load_decoder(config, record(start, task.preset_name).folder / "model.safetensors")
+        return load_decoder(config, trained(start, task.preset_name).folder / "model.safetensors")
     if not task.experiment.word_table:
         return None
     model = Decoder(config)
