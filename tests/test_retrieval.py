@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vec2slug_lib.baselines import say
 from vec2slug_lib.dataset import Dataset
 from vec2slug_lib.errors import Vec2SlugError
-from vec2slug_lib.retrieval import SHARPNESS, Index, say
+from vec2slug_lib.retrieval import SHARPNESS, Index
 
 
 def directions(*degrees):
@@ -25,7 +26,7 @@ def test_words_of_near_slugs_are_likely_in_proportion_to_nearness():
 
 
 def test_pages_on_the_other_side_have_equal_say():
-    assert say(np.array([-0.5, -0.9], np.float32)) == [0.5, 0.5]
+    assert say(np.array([-0.5, -0.9], np.float32), SHARPNESS) == [0.5, 0.5]
 
 
 def test_an_index_of_a_data_set_has_its_slugs():

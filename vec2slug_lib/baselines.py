@@ -73,7 +73,7 @@ def knn_vote(
         Vec2SlugError: shapes do not fit together, there is no training row, or ``k`` is below 1.
     """
     found = neighbours(train_vectors, train_slugs, queries, k)
-    return [_vote(slugs, np.maximum(cosines, 0).astype(np.float64)) for slugs, cosines in found]
+    return [_vote(slugs, cosines) for slugs, cosines in found]
 
 
 def title_slug(title: str | None) -> str:
@@ -113,13 +113,25 @@ def _content_words(text: str) -> list[str]:
     return [word for word in found if len(word) > 1 and word not in STOPWORDS]
 
 
-def _vote(slugs: Sequence[str], cosines: NDArray[np.float64]) -> str:
-    """The elected slug; ``slugs`` nearest first with their non-negative ``cosines``."""
-    weights = cosines**SHARPNESS if cosines.any() else np.ones(len(slugs))
+def say(cosines: Vectors, sharpness: float) -> list[float]:
+    """Weights of neighbours, which sum to 1; equal where none lies on the query's side.
+
+    Args:
+        cosines: of the neighbours to the query, ``[K]``.
+        sharpness: a weight is the cosine to this power, 0 if that is negative.
+    """
+    weights = np.maximum(cosines, 0).astype(np.float64) ** sharpness
+    weights = weights if weights.any() else np.ones(len(weights))
+    shares: list[float] = (weights / weights.sum()).tolist()
+    return shares
+
+
+def _vote(slugs: Sequence[str], cosines: Vectors) -> str:
+    """The elected slug; ``slugs`` nearest first with their ``cosines``."""
     votes: defaultdict[str, float] = defaultdict(float)
     places: defaultdict[str, float] = defaultdict(float)
     length = 0.0
-    for slug, weight in zip(slugs, (weights / weights.sum()).tolist(), strict=True):
+    for slug, weight in zip(slugs, say(cosines, SHARPNESS), strict=True):
         parts = words(slug)
         length += weight * len(parts)
         for word in dict.fromkeys(parts):

@@ -77,7 +77,7 @@ WAYS = {
     "risk": Way("least risk of 8 slugs", risk=RiskConfig()),
     "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1)),
     "risk-index": Way(
-        "least risk, the nearest training slugs asked too", {}, 0, RiskConfig(), True
+        "least risk, the nearest training slugs asked too", risk=RiskConfig(), index=True
     ),
     "risk-4": Way("least risk of 4 slugs", risk=RiskConfig(beam_width=4)),
     "risk-16": Way("least risk of 16 slugs", risk=RiskConfig(beam_width=16)),

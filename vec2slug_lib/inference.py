@@ -19,7 +19,7 @@ import onnxruntime
 from .decoding import Candidate, DecodingConfig, search
 from .errors import Vec2SlugError
 from .files import read_json
-from .risk import RiskConfig, choose
+from .risk import RiskConfig, least_risk_search
 from .vectors import Floats, check_vectors
 from .vocab import BOS
 
@@ -173,12 +173,12 @@ class SlugPredictor:
         if risk is None:
             config = replace(config, beam_width=max(config.beam_width, k))
             return search(self.stepper, checked, strings, config, k, progress=progress).candidates
-        width = max(risk.beam_width, k)
-        config = replace(config, beam_width=width, distinct_words=True)
-        found = search(self.stepper, checked, strings, config, width, progress=progress).candidates
-        near = self.index.chances(checked) if self.index else None
-        chosen = choose(found, strings, risk, self.stepper.word_logits(checked), near)
-        return [candidates[:k] for candidates in chosen]
+        risk = replace(risk, beam_width=max(risk.beam_width, k))
+        heads, near = self.stepper.word_logits, self.index.chances if self.index else None
+        found = least_risk_search(
+            self.stepper, checked, strings, config, risk, heads, near, progress
+        )
+        return [candidates[:k] for candidates in found.candidates]
 
 
 def with_hash(slug: str, key: bytes, length: int = 5) -> str:

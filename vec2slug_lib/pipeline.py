@@ -37,7 +37,7 @@ from .mlp_model import MLP, MLPConfig, load_mlp
 from .mlp_model import predict as predict_sets
 from .models import CachedDecoder, Decoder, DecoderConfig
 from .retrieval import Index
-from .risk import RiskConfig, choose
+from .risk import RiskConfig, least_risk_search
 from .runs import Metrics, Run, environment, open_run, runs_dir, save_results
 from .slugs import words
 from .span_set import span_set
@@ -288,15 +288,10 @@ def least_risk_slugs(
         index: pages with known slugs, asked too if given.
         progress: called with the number of rows just done.
     """
-    risk, stepper = risk or RiskConfig(), CachedDecoder(model)
-    width = risk.beam_width
-    config = DecodingConfig(
-        beam_width=width, max_tokens=model.config.max_slug_tokens, distinct_words=True
-    )
-    found = search(stepper, vectors, strings, config, width, max(512 // width, 1), progress)
-    logits = stepper.word_logits(vectors) if model.word_head is not None else None
-    near = index.chances(vectors) if index else None
-    return Beams(choose(found.candidates, strings, risk, logits, near), found.steps)
+    stepper, config = CachedDecoder(model), DecodingConfig(max_tokens=model.config.max_slug_tokens)
+    heads = stepper.word_logits if model.word_head is not None else None
+    near, risk = index.chances if index else None, risk or RiskConfig()
+    return least_risk_search(stepper, vectors, strings, config, risk, heads, near, progress)
 
 
 def run_data(run: Run) -> Dataset:

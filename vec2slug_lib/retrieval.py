@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from .baselines import Vectors, neighbours
+from .baselines import Vectors, neighbours, say
 from .risk import slug_chances
 
 if TYPE_CHECKING:
@@ -41,14 +39,6 @@ class Index:
             Vec2SlugError: queries of another width, or an empty index.
         """
         return [
-            slug_chances(slugs, say(cosines))
+            slug_chances(slugs, say(cosines, SHARPNESS))
             for slugs, cosines in neighbours(self.vectors, self.slugs, queries, NEIGHBOURS)
         ]
-
-
-def say(cosines: Vectors) -> list[float]:
-    """Weights of neighbours, which sum to 1; equal where none lies on the query's side."""
-    weights = np.maximum(cosines, 0).astype(np.float64) ** SHARPNESS
-    weights = weights if weights.any() else np.ones(len(weights))
-    shares: list[float] = (weights / weights.sum()).tolist()
-    return shares

@@ -9,19 +9,20 @@ candidates themselves, the decoder's word head, and the slugs of the nearest tra
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .decoding import Candidate
+from .decoding import Beams, Candidate, DecodingConfig, Stepper, search
 from .errors import Vec2SlugError
 from .slugs import words
 
 Floats = NDArray[np.float32]
 Chances = Mapping[str, float]  # of words to be in the true slug
+BLOCK = 256  # rows whose word logits are in memory together
 
 
 @dataclass(frozen=True)
@@ -156,3 +157,38 @@ def choose(
             parts.append((others, near[i]))
         chosen.append(least_risk(candidates, mixture(parts), config.mean_words))
     return chosen
+
+
+def least_risk_search(
+    stepper: Stepper,
+    vectors: Floats,
+    strings: Sequence[str],
+    decoding: DecodingConfig,
+    risk: RiskConfig,
+    heads: Callable[[Floats], Floats] | None = None,
+    near: Callable[[Floats], Sequence[Chances]] | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Beams:
+    """Search ``risk.beam_width`` slugs without repeated words for each row, and rank them by risk.
+
+    Args:
+        stepper: the decoder.
+        vectors: unit rows ``[N, D]``.
+        strings: the vocabulary, V strings.
+        decoding: settings of the search but for its width.
+        risk: settings of the choice.
+        heads: logits ``[n, V]`` of the word head for rows ``[n, D]``, if there is one.
+        near: chances by the nearest known slugs, if there is an index of them.
+        progress: called with the number of rows just searched.
+    """
+    width = risk.beam_width
+    config = replace(decoding, beam_width=width, distinct_words=True)
+    candidates: list[list[Candidate]] = []
+    steps = [np.zeros(0, np.int64)]
+    for begin in range(0, len(vectors), BLOCK):
+        rows = vectors[begin : begin + BLOCK]
+        found = search(stepper, rows, strings, config, width, max(512 // width, 1), progress)
+        logits, chances = heads and heads(rows), near and near(rows)
+        candidates += choose(found.candidates, strings, risk, logits, chances)
+        steps.append(found.steps)
+    return Beams(candidates, np.concatenate(steps))
