@@ -35,6 +35,7 @@ def run(request, tmp_path_factory):
     save_decoder(Decoder(config), run.folder / "model.safetensors")
     (run.folder / "history.jsonl").write_text('{"step": 1, "val_loss": 4.0}\n')
     manifest = {
+        "experiment": {"plain": "3i", "headed": "4c"}[request.param],
         "model": asdict(config), "training": {"seed": 42}, "train_rows": 1234,
         "result": {"best_val_loss": 4.0, "best_step": 1},
     }  # fmt: skip

@@ -65,6 +65,9 @@ def test_card_has_the_records_numbers(release, run):
     for metric in run.metrics.values():
         assert f"{metric['value']:.3f}" in card
     assert "{" not in card.split("```")[0]
+    headed = "head_dim" in json.loads((release / "model.json").read_text())["model"]
+    assert ("after short spans of text" in card) == headed
+    assert ("Token F1 to expect" in card) == headed
 
 
 def test_release_without_weights(tmp_path, run):

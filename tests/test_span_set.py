@@ -54,6 +54,13 @@ def test_a_set_is_made_once(pages, monkeypatch):
     assert first.pairs["split"].value_counts().to_dict() == {"train": 98, "val": 2}
 
 
+def test_even_a_small_set_has_a_span_to_judge_by(pages):
+    assert span_set(pages, "slug", 20).pairs["split"].value_counts().to_dict() == {
+        "train": 19,
+        "val": 1,
+    }
+
+
 def test_without_a_corpus_there_is_a_clear_error(pages):
     with pytest.raises(Vec2SlugError, match=r"expected the corpus in .*documents\.parquet"):
         span_set(pages, "random", 10)

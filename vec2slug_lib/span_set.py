@@ -15,7 +15,7 @@ from .files import atomic
 from .minilm import MiniLMEmbedder
 from .spans import draw
 
-HELD_OUT = 4000  # spans at most, and a fiftieth at most, on which the end of training is judged
+HELD_OUT = 4000  # spans at most, and a fiftieth, on which the end of training is judged
 
 
 def work_dir() -> Path:
@@ -65,7 +65,7 @@ def mixture(data: Dataset, kinds: str, count: int) -> pd.DataFrame:
     parts = [draw(pages, kind, -(-count // len(names)), barred) for kind in names]
     frame = pd.concat(parts).drop_duplicates("slug").sample(frac=1, random_state=42)
     frame = frame.head(count).reset_index(drop=True)
-    held_out = np.arange(len(frame)) < min(HELD_OUT, len(frame) // 50)
+    held_out = np.arange(len(frame)) < max(min(HELD_OUT, len(frame) // 50), 1)
     return frame.assign(split=np.where(held_out, "val", "train"))
 
 
