@@ -188,6 +188,19 @@ def test_warm_up_then_down_to_zero(tmp_path):
     assert [row["lr"] for row in result.history] == pytest.approx(wanted)
 
 
+def test_a_planned_run_ends_with_its_last_weights(tmp_path):
+    # Random targets: the loss on other rows rises from the first step.
+    config = QUICK.override(epochs=4, learning_rate=0.3, evaluate_every=1, schedule="linear")
+    task = objective(config, examples(16), examples(16, 1))
+    result = train(task, config, tmp_path)
+    losses = [row["val_loss"] for row in result.history]
+    assert min(losses) < losses[-1] == result.best_val_loss
+    assert result.best_step == result.steps
+    kept, last = load_decoder(TINY, tmp_path / "model.safetensors").state_dict(), task.model
+    for name, value in last.state_dict().items():
+        torch.testing.assert_close(kept[name], value, rtol=1e-3, atol=1e-3)
+
+
 def test_the_word_head_learns_beside_the_decoder(tmp_path):
     config = QUICK.override(epochs=20, batch_size=64, learning_rate=1e-2, word_loss=1.0)
     shape = replace(TINY, head_dim=16, tied=True)

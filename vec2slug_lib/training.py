@@ -76,7 +76,10 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run came to; the best weights are in ``model.safetensors``."""
+    """What a finished run came to; ``model.safetensors`` has the weights of ``best_step``.
+
+    That is the step of the lowest validation loss; under schedule 'linear', the last.
+    """
 
     best_val_loss: float  # nats per token, without smoothing or weights
     best_step: int
@@ -212,7 +215,8 @@ class Trainer:
         if state.step > self.config.warmup_steps and self.config.schedule == "plateau":
             self.scheduler.step(row["val_loss"])
         state.stale += 1
-        if row["val_loss"] < state.best_val_loss:
+        # A rate that falls to zero is a plan: its weights are those at the end.
+        if row["val_loss"] < state.best_val_loss or self.config.schedule == "linear":
             state.best_val_loss, state.best_step, state.stale = row["val_loss"], state.step, 0
             self.objective.save(self.out_dir / WEIGHTS)
         with atomic(self.out_dir / HISTORY) as path:
@@ -262,7 +266,7 @@ class Trainer:
 def train(
     objective: Objective, config: TrainingConfig, out_dir: Path | str, score: Score | None = None
 ) -> TrainingResult:
-    """Train a model; write ``model.safetensors`` (the best) and ``history.jsonl`` to ``out_dir``.
+    """Train a model; write ``model.safetensors`` (its best step) and ``history.jsonl`` to ``out_dir``.
 
     A run that was killed goes on from its checkpoint when called again with the same arguments,
     and ends with the weights of an unbroken run.
