@@ -266,7 +266,7 @@ class Trainer:
 def train(
     objective: Objective, config: TrainingConfig, out_dir: Path | str, score: Score | None = None
 ) -> TrainingResult:
-    """Train a model; write ``model.safetensors`` (its best step) and ``history.jsonl`` to ``out_dir``.
+    """Train a model; write its best weights to ``model.safetensors``, and ``history.jsonl``.
 
     A run that was killed goes on from its checkpoint when called again with the same arguments,
     and ends with the weights of an unbroken run.
