@@ -8,6 +8,7 @@ import torch
 from hypothesis import settings
 
 from vec2slug_lib import export, vocab
+from vec2slug_lib.dataset import data_dir
 from vec2slug_lib.files import write_json
 from vec2slug_lib.models import Decoder, DecoderConfig
 from vec2slug_lib.runs import Run, save_results
@@ -40,7 +41,8 @@ def run(request, tmp_path_factory):
         "result": {"best_val_loss": 4.0, "best_step": 1},
     }  # fmt: skip
     write_json(run.folder / "manifest.json", manifest)
-    predictions = pd.DataFrame({"id": ["a"], "slug": ["b"], "prediction": ["c"], "score": [0.0]})
+    row = pd.read_parquet(data_dir() / "pairs.parquet", columns=["id", "slug"]).head(1)
+    predictions = row.assign(prediction="c", score=0.0)
     save_results(run, predictions, {"token_f1": {"value": 0.123, "low": 0.1, "high": 0.2}}, {})
     return run
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from vec2slug_lib import baselines, dataset, evaluation
+from vec2slug_lib.pipeline import example_slugs
 from vec2slug_lib.runs import open_run
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -24,7 +25,8 @@ def test_results_are_the_records():
     slugs = train.pairs["slug"].tolist()
     texts = pd.read_parquet(dataset.data_dir() / "text_baselines.parquet").set_index("id")
     systems = {
-        "decoder, 3i": open_run("3i", "book").predictions["prediction"].tolist(),
+        "vec2slug, 4c": open_run("4c", "book").predictions["prediction"].tolist(),
+        "recipe of the study, 3i": open_run("3i", "book").predictions["prediction"].tolist(),
         "random training slug": baselines.random_slug(slugs, len(rows.pairs)),
         "slug of the nearest page": baselines.nearest_slug(train.vectors, slugs, rows.vectors),
         "word vote of 40 neighbours": baselines.knn_vote(train.vectors, slugs, rows.vectors),
@@ -37,6 +39,12 @@ def test_results_are_the_records():
         f1 = evaluation.token_overlap(predictions, rows.pairs["slug"].tolist())[2].mean()
         diversity = 100 * evaluation.diversity(predictions)["value"]
         assert claims[name] == (pytest.approx(f1, abs=6e-4), pytest.approx(diversity, abs=0.06))
+
+
+def test_the_twelve_articles_are_the_records():
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| `([a-z0-9-]+)` \|$", README, re.MULTILINE)
+    found = example_slugs(["4c"])["4c"]
+    assert rows == list(found.items())
 
 
 def test_the_example_is_what_the_command_prints(capsys):

@@ -33,6 +33,16 @@ def test_a_record_comes_back_as_written(run):
     pd.testing.assert_frame_equal(opened.predictions, frame)
     # The references are the data set's: the record does not hold them a second time.
     assert "slug" not in pd.read_parquet(run.folder / "predictions.parquet")
+    pairs = pd.DataFrame({"id": ["a", "b"], "slug": ["x-y", "x-y-z"]})
+    pairs.to_parquet(run.folder.parents[1] / "data" / "pairs.parquet")
+    with pytest.raises(Vec2SlugError, match=r"expected the pairs that .* was scored on"):
+        _ = opened.predictions
+
+
+def test_rows_of_another_data_set_are_refused(run):
+    frame = pd.DataFrame({"id": ["c"], "slug": ["x-y-z"], "prediction": ["x-y"], "score": [1.0]})
+    with pytest.raises(Vec2SlugError, match="expected rows of the data set, got 1 other"):
+        runs.save_results(run, frame, {}, {})
 
 
 def test_missing_files_are_named(run):

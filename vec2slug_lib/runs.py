@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from .dataset import data_dir
+from .dataset import data_dir, ids_digest
 from .errors import Vec2SlugError
 from .evaluation import Interval
 from .files import atomic, read_json, write_json
@@ -60,10 +60,16 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """One row a test pair: id, slug (the reference), prediction, score."""
-        found = pd.read_parquet(self.folder / "predictions.parquet")
-        pairs = pd.read_parquet(data_dir() / "pairs.parquet", columns=["id", "slug"])
-        return found.merge(pairs, on="id", validate="1:1")[["id", "slug", "prediction", "score"]]
+        """One row a test pair: id, slug (the reference), prediction, score.
+
+        Raises:
+            Vec2SlugError: the data set is not the one that the record was made on.
+        """
+        found, pairs = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
+        if found.attrs["data"] != ids_digest(pairs["id"]):
+            raise Vec2SlugError(f"expected the pairs that {self.folder} was scored on, got others")
+        known = pairs.iloc[found["row"]].reset_index(drop=True)
+        return known.join(found[["prediction", "score"]])
 
     @property
     def examples(self) -> dict[str, str]:
@@ -104,12 +110,27 @@ def open_run(experiment: str, preset: str) -> Run:
 def save_results(
     run: Run, predictions: pd.DataFrame, metrics: Metrics, examples: dict[str, str]
 ) -> None:
-    """Write predictions, metrics and slugs of the book's articles of a trained run."""
-    kept = predictions.drop(columns="slug")  # the data set has it
+    """Write predictions, metrics and slugs of the book's articles of a trained run.
+
+    Raises:
+        Vec2SlugError: a prediction for a row that the data set does not have.
+    """
+    # The data set has ids and references: without them a record is half the size.
+    pairs = _pairs()
+    rows = pd.Index(pairs["id"]).get_indexer(predictions["id"]).astype("int32")
+    if (rows < 0).any():
+        raise Vec2SlugError(f"expected rows of the data set, got {(rows < 0).sum()} other")
+    kept = predictions[["prediction", "score"]].assign(row=rows)
+    kept.attrs["data"] = ids_digest(pairs["id"])
     with atomic(run.folder / "predictions.parquet") as temporary:
-        kept.to_parquet(temporary, index=False, compression="zstd")
+        kept.to_parquet(temporary, index=False, compression="zstd", use_dictionary=False)
     write_json(run.folder / "examples.json", examples)
     write_json(run.folder / "metrics.json", metrics)
+
+
+def _pairs() -> pd.DataFrame:
+    """Ids and slugs of the whole data set, in its order."""
+    return pd.read_parquet(data_dir() / "pairs.parquet", columns=["id", "slug"])
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def coverage(lengths: npt.ArrayLike, cap: int) -> float:
 def save(tokenizer: Tokenizer, path: Path | str) -> None:
     """Write the vocabulary in the ``tokenizers`` JSON format, atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
+        temporary.write_text(tokenizer.to_str(pretty=False), encoding="utf-8")
 
 
 def load(path: Path | str) -> Tokenizer:
