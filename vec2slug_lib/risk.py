@@ -31,6 +31,8 @@ class RiskConfig:
 
     Attributes:
         beam_width: candidates to choose from.
+        length_reward: of the search for them; the choice leans to short ones, since a word more
+            has to be right more often than half the score.
         own: share of the candidates in what the model says of a word; the word head has the rest.
         neighbours: share of the nearest slugs in the whole, where there is an index of them.
         temperature: of the candidates' scores; above 1 it listens to more of them.
@@ -41,6 +43,7 @@ class RiskConfig:
     """
 
     beam_width: int = 8
+    length_reward: float = 2.0
     own: float = 0.2
     neighbours: float = 0.4
     temperature: float = 2.0
@@ -175,14 +178,14 @@ def least_risk_search(
         stepper: the decoder.
         vectors: unit rows ``[N, D]``.
         strings: the vocabulary, V strings.
-        decoding: settings of the search but for its width.
+        decoding: settings of the search but for its width and its reward.
         risk: settings of the choice.
         heads: logits ``[n, V]`` of the word head for rows ``[n, D]``, if there is one.
         near: chances by the nearest known slugs, if there is an index of them.
         progress: called with the number of rows just searched.
     """
-    width = risk.beam_width
-    config = replace(decoding, beam_width=width, distinct_words=True)
+    width, reward = risk.beam_width, risk.length_reward
+    config = replace(decoding, beam_width=width, length_reward=reward, distinct_words=True)
     candidates: list[list[Candidate]] = []
     steps = [np.zeros(0, np.int64)]
     for begin in range(0, len(vectors), BLOCK):
