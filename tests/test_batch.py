@@ -38,3 +38,9 @@ def test_a_failed_training_is_named_and_the_others_are_made(tmp_path, monkeypatc
 def test_bad_requests_are_refused_before_anything_is_trained(names, preset, jobs, message):
     with pytest.raises(Vec2SlugError, match=message):
         train_many(names, preset, jobs=jobs)
+
+
+def test_an_estimate_leaves_no_trace(tmp_path, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    assert 0 < batch.estimate("3i", "smoke") < 600
+    assert not (tmp_path / "3i").exists()

@@ -142,8 +142,9 @@ def test_an_index_of_known_slugs_has_a_say(release):
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     index = Index(rows, [known] * 4)
     if Sidecar.load(release / "model.json").risk is None:
-        with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
-            SlugPredictor.from_dir(release, index)
+        for witness in ({"index": index}, {"read": lambda texts: rows[:1]}):
+            with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
+                SlugPredictor.from_dir(release, **witness)
         return
     without, asked = (SlugPredictor.from_dir(release, given) for given in (None, index))
 
@@ -153,3 +154,18 @@ def test_an_index_of_known_slugs_has_a_say(release):
     assert shared(asked) >= shared(without)
     scores = [[c[0].score for c in p.predict_topk(rows, 1)] for p in (asked, without)]
     assert scores[0] != scores[1]
+
+
+def test_slugs_can_be_proofread(release):
+    rows = vectors(4, 24)
+    if Sidecar.load(release / "model.json").risk is None:
+        return
+    liked = SlugPredictor.from_dir(release).predict_topk(rows, 3)[0][-1].slug
+
+    def read(texts):
+        """Nearer to the page of the first row the more a text is like the third candidate."""
+        alike = [text.replace(" ", "-") == liked for text in texts]
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.where(np.array(alike)[:, None], unit[0], -unit[0])
+
+    assert SlugPredictor.from_dir(release, read=read).predict(rows)[0] == liked

@@ -52,12 +52,6 @@ def test_targets_over_clusters_hold_representatives_only(tmp_path, monkeypatch):
         assert len(ids[0]) == 2 * len(slug.split("-")) - 1
 
 
-def test_an_estimate_grows_with_the_model(tmp_path, monkeypatch):
-    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
-    assert 0 < pipeline.estimate("3i", "smoke") < 600
-    assert not (tmp_path / "3i").exists()
-
-
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_committed_records_are_of_the_committed_data(name):
     run, data = open_run(name, "book"), dataset.load()

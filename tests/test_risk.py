@@ -14,12 +14,13 @@ from vec2slug_lib.evaluation import token_overlap
 from vec2slug_lib.risk import (
     RiskConfig,
     beliefs,
-    choose,
+    expectations,
     expected_f1,
     head_chances,
-    least_risk,
     mixture,
     pieces,
+    proofread,
+    rank,
     slug_chances,
 )
 
@@ -48,7 +49,8 @@ def test_the_middle_of_the_crowd_wins_over_the_most_probable():
     candidates = [Candidate(slug, math.log(p)) for slug, p in crowd]
     chances = slug_chances([slug for slug, _ in crowd], beliefs([c.score for c in candidates]))
     assert chances == pytest.approx({"ant": 0.4, "bee": 0.7, "cow": 0.6, "dog": 0.3})
-    found = least_risk(candidates, chances, 2)
+    expected = [expected_f1(c.slug, chances, 2) for c in candidates]
+    found = rank(candidates, expected, None, RiskConfig(plain=(1.0, 0.0)))
     assert [c.slug for c in found] == ["bee-cow", "ant-bee", "cow-dog"]
     assert [c.score for c in found] == pytest.approx([0.65, 0.55, 0.45])
 
@@ -78,13 +80,33 @@ def test_each_witness_can_turn_the_choice():
     config = RiskConfig(own=0.2, neighbours=0.0, mean_words=2)
 
     def best(config, **witnesses):
-        return choose(found, strings, config, **witnesses)[0][0].slug
+        expected = expectations(found, strings, config, **witnesses)[0]
+        return rank(found[0], expected, None, config)[0].slug
 
     assert best(config) == "ant-bee"
     assert best(config, logits=logits) == "cow-dog"
     assert best(replace(config, own=1.0), logits=logits, near=near) == "ant-bee"
     assert best(replace(config, neighbours=0.8), logits=logits, near=near) == "emu-fox"
     assert best(replace(config, neighbours=0.8), near=near) == "emu-fox"
+
+
+def test_a_slug_that_reads_like_its_page_wins():
+    found = [[Candidate("ant-bee-cow", 0.0), Candidate("dog-emu-fox", 0.0)], [Candidate("a-b", 0)]]
+    vectors = {"ant bee cow": [0.0, 1.0], "dog emu fox": [0.6, 0.8], "a b": [1.0, 0.0]}
+    pages = np.array([[1.0, 0.0], [0.8, 0.6]], np.float32)
+
+    def read(texts):
+        return np.array([vectors[text] for text in texts], np.float32)
+
+    cosines = proofread(found, pages, read)
+    assert [len(row) for row in cosines] == [2, 1]
+    np.testing.assert_allclose(np.concatenate(cosines), [0.0, 0.6, 0.8], rtol=1e-6)
+    config = RiskConfig(plain=(1.0, 0.0), proof=(0.5, 1.0, -0.25))
+    ranked = rank(found[0], [0.4, 0.3], cosines[0], config)
+    assert [c.slug for c in ranked] == ["dog-emu-fox", "ant-bee-cow"]
+    # 0.5 * 0.3 + 0.6 - 0.25, and 0.5 * 0.4 + 0 - 0.25 cut at zero.
+    assert [c.score for c in ranked] == pytest.approx([0.5, 0.0])
+    assert rank(found[0], [0.4, 0.3], None, config)[0].slug == "ant-bee-cow"
 
 
 def test_a_mixture_is_a_weighted_sum():

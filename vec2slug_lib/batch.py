@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import torch
 from tqdm import tqdm
 
 from .errors import Vec2SlugError
-from .experiments import PRESETS, find, find_experiment
-from .pipeline import estimate
+from .experiments import PRESETS, find, find_experiment, training_config
+from .pipeline import fit, make_task, model_config
 from .runs import Run, runs_dir
 
 
@@ -75,3 +78,15 @@ def train_one(name: str, preset: str, retrain: bool, jobs: int) -> str:
         return ""
     last = (folder / "train.log").read_text(encoding="utf-8").strip().splitlines()[-1:]
     return f"training {name} failed: {''.join(last)}"
+
+
+def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
+    """Seconds that training takes here at most, from a few steps of the experiment."""
+    task = make_task(name, preset_name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = fit(task, model_config(task), folder, device, batches).seconds
+    rows = len(task.lessons.part("train").pairs)
+    training = training_config(task.experiment, task.preset, rows)
+    steps = math.ceil(rows / training.batch_size) * training.epochs
+    return seconds / batches * steps

@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def generate(argv: Sequence[str]) -> int:
     """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE``."""
-    from .inference import DEFAULT_MODEL, SlugPredictor, with_hash
+    from .inference import DEFAULT_MODEL, Sidecar, SlugPredictor, with_hash
 
     parser = argparse.ArgumentParser("vec2slug", usage=USAGE, description="Slugs from embeddings.")
     parser.add_argument("texts", nargs="*", help="texts; - reads one from standard input")
@@ -65,19 +65,23 @@ def generate(argv: Sequence[str]) -> int:
         raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
     if options.top_k < 1:
         raise Vec2SlugError(f"expected --top-k of 1 or more, got {options.top_k}")
+    embedder = make_embedder("minilm")
     if options.vectors:
         vectors = read_vectors(options.vectors)
         keys = [row.tobytes() for row in vectors]
     else:
         texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
-        vectors, keys = make_embedder("minilm").embed(texts), [text.encode() for text in texts]
+        vectors, keys = embedder.embed(texts), [text.encode() for text in texts]
     index = None
     if options.index:
         from .dataset import load
         from .retrieval import Index
 
         index = Index.of(load(options.index).part("train"))
-    predictor = SlugPredictor.from_dir(options.model, index)
+    sidecar = Sidecar.load(options.model / "model.json")
+    # Slugs can be proofread where the model can weigh them and its vectors are this embedder's.
+    proof = sidecar.risk and sidecar.input_dim == embedder.dimensions
+    predictor = SlugPredictor.from_dir(options.model, index, embedder.embed if proof else None)
     with progress_bar(len(vectors)) as bar:
         found = predictor.predict_topk(vectors, options.top_k, bar.update)
     for candidates, key in zip(found, keys, strict=True):

@@ -23,6 +23,7 @@ from .decoding import Beams, Candidate, DecodingConfig, Floats, search
 from .errors import Vec2SlugError
 from .experiments import find
 from .files import read_json, write_json
+from .minilm import MiniLMEmbedder
 from .models import CachedDecoder, Decoder
 from .pipeline import least_risk_slugs, load_model, record, run_data
 from .retrieval import Index
@@ -42,6 +43,7 @@ class Way:
     extra_words: int = 0  # at least so many words more than the run's own slug has
     risk: RiskConfig | None = None  # take the slug of least risk instead of the best scored
     index: bool = False  # with a say for the nearest training slugs
+    proof: bool = False  # with slugs embedded and set beside the page
 
 
 WAYS = {
@@ -73,15 +75,16 @@ WAYS = {
     ),
     "no-repeat-penalty": Way("no penalty for a repeated word", {"repeat_penalty": 0.0}),
     "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
-    # Least risk, and who is asked for the chance of a word.
-    "risk": Way("least risk of 8 slugs", risk=RiskConfig()),
+    # Least risk, and who is asked.
+    "risk": Way("least risk of 8 slugs, proofread", risk=RiskConfig(), proof=True),
+    "risk-plain": Way("least risk, not proofread", risk=RiskConfig()),
     "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1)),
     "risk-index": Way(
-        "least risk, the nearest training slugs asked too", risk=RiskConfig(), index=True
+        "proofread, the nearest training slugs asked too", risk=RiskConfig(), index=True, proof=True
     ),
-    "risk-4": Way("least risk of 4 slugs", risk=RiskConfig(beam_width=4)),
-    "risk-16": Way("least risk of 16 slugs", risk=RiskConfig(beam_width=16)),
-    "risk-32": Way("least risk of 32 slugs", risk=RiskConfig(beam_width=32)),
+    "risk-4": Way("least risk of 4 slugs, proofread", risk=RiskConfig(beam_width=4), proof=True),
+    "risk-16": Way("least risk of 16 slugs, proofread", risk=RiskConfig(beam_width=16), proof=True),
+    "risk-32": Way("least risk of 32 slugs, proofread", risk=RiskConfig(beam_width=32), proof=True),
 }
 
 
@@ -205,7 +208,8 @@ def decode_rows(
 ) -> Beams:
     """Search all rows; where words are forced, rows whose own slugs are equally long together."""
     if way.risk:
-        return least_risk_slugs(model, rows.vectors, strings, way.risk, index, bar.update)
+        read = MiniLMEmbedder().embed if way.proof else None
+        return least_risk_slugs(model, rows.vectors, strings, way.risk, index, read, bar.update)
     base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **way.changes)
     most = min(MAX_WORDS, base.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
     lengths = np.array([len(words(slug)) for slug in own]) * (way.extra_words > 0)

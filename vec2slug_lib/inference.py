@@ -7,7 +7,7 @@ predictor.predict(vectors)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import onnxruntime
 from .decoding import Candidate, DecodingConfig, search
 from .errors import Vec2SlugError
 from .files import read_json
-from .risk import RiskConfig, least_risk_search
+from .risk import RiskConfig, Witnesses, least_risk_search
 from .vectors import Floats, check_vectors
 from .vocab import BOS
 
@@ -121,28 +121,42 @@ def onnx_session(folder: Path) -> onnxruntime.InferenceSession:
 class SlugPredictor:
     """Slugs from embeddings; what one row gets does not depend on the others."""
 
-    def __init__(self, stepper: OnnxStepper, sidecar: Sidecar, index: Index | None = None) -> None:
-        self.stepper, self.sidecar, self.index = stepper, sidecar, index
+    def __init__(
+        self,
+        stepper: OnnxStepper,
+        sidecar: Sidecar,
+        index: Index | None = None,
+        read: Callable[[Sequence[str]], Floats] | None = None,
+    ) -> None:
+        self.stepper, self.sidecar = stepper, sidecar
+        self.witnesses = Witnesses(stepper.word_logits, index.chances if index else None, read)
 
     @classmethod
     def from_dir(
-        cls, folder: Path | str = DEFAULT_MODEL, index: Index | None = None
+        cls,
+        folder: Path | str = DEFAULT_MODEL,
+        index: Index | None = None,
+        read: Callable[[Sequence[str]], Floats] | None = None,
     ) -> SlugPredictor:
         """Open a release folder, ours or one in the study's layout.
 
         Args:
             folder: the release.
             index: pages with known slugs, which then have a say in the words of new ones.
+            read: unit vectors of texts, such as ``MiniLMEmbedder().embed``: slugs are then
+                proofread, embedded and set beside their page.
 
         Raises:
-            Vec2SlugError: files are missing or broken, the message names the first; or an index for
-                a model that cannot weigh words.
+            Vec2SlugError: files are missing or broken, the message names the first; or a witness
+                beside a model that cannot weigh words.
         """
         folder = Path(folder)
         sidecar = Sidecar.load(folder / "model.json")
-        if index and sidecar.risk is None:
-            raise Vec2SlugError(f"expected a model with a word head beside an index, got {folder}")
-        return cls(OnnxStepper(onnx_session(folder)), sidecar, index)
+        if (index or read) and sidecar.risk is None:
+            raise Vec2SlugError(
+                f"expected a model with a word head beside an index or an embedder, got {folder}"
+            )
+        return cls(OnnxStepper(onnx_session(folder)), sidecar, index, read)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Best slug of each row.
@@ -174,9 +188,8 @@ class SlugPredictor:
             config = replace(config, beam_width=max(config.beam_width, k))
             return search(self.stepper, checked, strings, config, k, progress=progress).candidates
         risk = replace(risk, beam_width=max(risk.beam_width, k))
-        heads, near = self.stepper.word_logits, self.index.chances if self.index else None
         found = least_risk_search(
-            self.stepper, checked, strings, config, risk, heads, near, progress
+            self.stepper, checked, strings, config, risk, self.witnesses, progress
         )
         return [candidates[:k] for candidates in found.candidates]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -37,7 +35,7 @@ from .mlp_model import MLP, MLPConfig, load_mlp
 from .mlp_model import predict as predict_sets
 from .models import CachedDecoder, Decoder, DecoderConfig
 from .retrieval import Index
-from .risk import RiskConfig, least_risk_search
+from .risk import RiskConfig, Witnesses, least_risk_search
 from .runs import Metrics, Run, environment, open_run, runs_dir, save_results
 from .slugs import words
 from .span_set import span_set
@@ -254,8 +252,8 @@ def predict(
 ) -> Sequence[Candidate | tuple[str, float]]:
     """Slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug.
 
-    A decoder with a word head searches wide and takes the slug of least risk, whose score is the
-    Token F1 to expect; without one, the slug is that of the project's search.
+    A decoder with a word head searches wide and takes the slug of least risk, proofread; its score
+    is the Token F1 to expect. Without one, the slug is that of the project's search.
     """
     if isinstance(model, MLP):
         return predict_sets(model, vectors, strings[len(vocab.SPECIALS) :])
@@ -264,7 +262,8 @@ def predict(
         slugs = greedy(CachedDecoder(model, bf16=True), vectors, strings, config)
         return [(slug, 0.0) for slug in slugs]
     if model.word_head is not None:
-        found = least_risk_slugs(model, vectors, strings, progress=progress)
+        read = MiniLMEmbedder().embed
+        found = least_risk_slugs(model, vectors, strings, read=read, progress=progress)
         return [candidates[0] for candidates in found.candidates]
     found = search(CachedDecoder(model), vectors, strings, config, progress=progress)
     return [candidates[0] for candidates in found.candidates]
@@ -276,6 +275,7 @@ def least_risk_slugs(
     strings: Sequence[str],
     risk: RiskConfig | None = None,
     index: Index | None = None,
+    read: Callable[[Sequence[str]], Floats] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Beams:
     """Candidates of each vector ``[N, d]`` by expected Token F1, best first.
@@ -286,12 +286,15 @@ def least_risk_slugs(
         strings: its vocabulary.
         risk: the project's settings if None.
         index: pages with known slugs, asked too if given.
+        read: vectors of texts; with it, slugs are proofread.
         progress: called with the number of rows just done.
     """
     stepper, config = CachedDecoder(model), DecodingConfig(max_tokens=model.config.max_slug_tokens)
     heads = stepper.word_logits if model.word_head is not None else None
-    near, risk = index.chances if index else None, risk or RiskConfig()
-    return least_risk_search(stepper, vectors, strings, config, risk, heads, near, progress)
+    asked = Witnesses(heads, index.chances if index else None, read)
+    return least_risk_search(
+        stepper, vectors, strings, config, risk or RiskConfig(), asked, progress
+    )
 
 
 def run_data(run: Run) -> Dataset:
@@ -359,18 +362,6 @@ def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
     bert = MiniLMEmbedder().token_embeddings
     guesses, references = predictions["prediction"].tolist(), predictions["slug"].tolist()
     return evaluation.evaluate(guesses, references, vectors, bert)
-
-
-def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
-    """Seconds that training takes here at most, from a few steps of the experiment."""
-    task = make_task(name, preset_name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = fit(task, model_config(task), folder, device, batches).seconds
-    rows = len(task.lessons.part("train").pairs)
-    training = training_config(task.experiment, task.preset, rows)
-    steps = math.ceil(rows / training.batch_size) * training.epochs
-    return seconds / batches * steps
 
 
 def paired(ours: Run, theirs: Run) -> dict[str, evaluation.Interval]:

@@ -3,7 +3,8 @@
 A search returns the slug that the model finds most probable; what is scored is the overlap of
 words (Kumar and Byrne 2004, aclanthology.org/N04-1022). The overlap to expect of a slug follows
 from the chance of each of its words to be in the true slug. Three witnesses know such chances: the
-candidates themselves, the decoder's word head, and the slugs of the nearest training pages.
+candidates themselves, the decoder's word head, and the slugs of the nearest training pages. And a
+slug can be proofread: embedded as a text of its own, it should lie near its page.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import fsum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,10 @@ class RiskConfig:
         neighbours: share of the nearest slugs in the whole, where there is an index of them.
         temperature: of the candidates' scores; above 1 it listens to more of them.
         mean_words: words of a true slug.
+        plain: slope and offset that make an expectation, which is too bright, an honest score.
+        proof: where the slugs can be read with the embedder of the pages: weight of the
+            expectation, weight of the slug's cosine to its page, offset. Both are regressions of
+            Token F1 on the candidates of validation rows.
 
     Raises:
         Vec2SlugError: a setting is out of its range.
@@ -48,6 +54,8 @@ class RiskConfig:
     neighbours: float = 0.4
     temperature: float = 2.0
     mean_words: float = 4.6
+    plain: tuple[float, float] = (0.88, -0.085)
+    proof: tuple[float, float, float] = (0.69, 0.33, -0.19)
 
     def __post_init__(self) -> None:
         """Refuse settings that have no meaning."""
@@ -56,6 +64,14 @@ class RiskConfig:
             raise Vec2SlugError(f"expected shares within [0, 1] and positive values, got {self}")
         if self.beam_width < 1:
             raise Vec2SlugError(f"expected beam_width >= 1, got {self}")
+
+
+class Witnesses(NamedTuple):
+    """Who is asked beside the candidates; each may be missing."""
+
+    heads: Callable[[Floats], Floats] | None = None  # word head: logits [n, V] of rows [n, D]
+    near: Callable[[Floats], Sequence[Chances]] | None = None  # the nearest known slugs
+    read: Callable[[Sequence[str]], Floats] | None = None  # the pages' embedder: texts to vectors
 
 
 def beliefs(scores: Sequence[float], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -115,28 +131,14 @@ def expected_f1(slug: str, chances: Chances, mean_words: float) -> float:
     return 2 * right / (len(found) + mean_words)
 
 
-def least_risk(
-    candidates: Sequence[Candidate], chances: Chances, mean_words: float
-) -> list[Candidate]:
-    """The candidates with their expected Token F1 as score, best first; of equal ones the first.
-
-    Args:
-        candidates: finished slugs of one page.
-        chances: of the words of the page's true slug.
-        mean_words: words of a true slug.
-    """
-    scored = [Candidate(c.slug, expected_f1(c.slug, chances, mean_words)) for c in candidates]
-    return sorted(scored, key=lambda candidate: -candidate.score)
-
-
-def choose(
+def expectations(
     found: Sequence[Sequence[Candidate]],
     strings: Sequence[str],
     config: RiskConfig,
     logits: Floats | None = None,
     near: Sequence[Chances] | None = None,
-) -> list[list[Candidate]]:
-    """Candidates of each page by expected Token F1, best first.
+) -> list[list[float]]:
+    """Token F1 to expect of each page's candidates by the chances of their words.
 
     Args:
         found: finished slugs of N pages with their scores in the search.
@@ -148,7 +150,7 @@ def choose(
     ids = {token: i for i, token in enumerate(strings)}
     others = config.neighbours if near is not None else 0.0
     own = (1 - others) * (config.own if logits is not None else 1)
-    chosen = []
+    expected = []
     for i, candidates in enumerate(found):
         slugs = [candidate.slug for candidate in candidates]
         weights = beliefs([candidate.score for candidate in candidates], config.temperature)
@@ -158,8 +160,50 @@ def choose(
             parts.append((1 - own - others, known))
         if near is not None:
             parts.append((others, near[i]))
-        chosen.append(least_risk(candidates, mixture(parts), config.mean_words))
-    return chosen
+        chances = mixture(parts)
+        expected.append([expected_f1(slug, chances, config.mean_words) for slug in slugs])
+    return expected
+
+
+def proofread(
+    found: Sequence[Sequence[Candidate]], vectors: Floats, read: Callable[[Sequence[str]], Floats]
+) -> list[list[float]]:
+    """Cosine of each page's candidates, as texts of their own, to the page.
+
+    Args:
+        found: finished slugs of N pages.
+        vectors: of the pages, unit rows ``[N, D]``.
+        read: unit vectors ``[M, D]`` of M texts, by the embedder of the pages.
+    """
+    texts = [candidate.slug.replace("-", " ") for row in found for candidate in row]
+    counts = [len(row) for row in found]
+    cosines = np.einsum("nd,nd->n", read(texts), np.repeat(vectors, counts, axis=0))
+    return [part.tolist() for part in np.split(cosines, np.cumsum(counts)[:-1])]
+
+
+def rank(
+    candidates: Sequence[Candidate],
+    expected: Sequence[float],
+    cosines: Sequence[float] | None,
+    config: RiskConfig,
+) -> list[Candidate]:
+    """The candidates with the Token F1 to expect as score, best first; of equal ones the first.
+
+    Args:
+        candidates: finished slugs of one page.
+        expected: see `expectations`.
+        cosines: see `proofread`; None where there is no embedder.
+        config: weights of the two.
+    """
+    if cosines is None:
+        slope, offset = config.plain
+        scores = [slope * value + offset for value in expected]
+    else:
+        slope, cosine, offset = config.proof
+        pairs = zip(expected, cosines, strict=True)
+        scores = [slope * value + cosine * similar + offset for value, similar in pairs]
+    order = sorted(range(len(scores)), key=lambda i: -scores[i])
+    return [Candidate(candidates[i].slug, max(scores[i], 0.0)) for i in order]
 
 
 def least_risk_search(
@@ -168,8 +212,7 @@ def least_risk_search(
     strings: Sequence[str],
     decoding: DecodingConfig,
     risk: RiskConfig,
-    heads: Callable[[Floats], Floats] | None = None,
-    near: Callable[[Floats], Sequence[Chances]] | None = None,
+    witnesses: Witnesses,
     progress: Callable[[int], object] | None = None,
 ) -> Beams:
     """Search ``risk.beam_width`` slugs without repeated words for each row, and rank them by risk.
@@ -180,8 +223,7 @@ def least_risk_search(
         strings: the vocabulary, V strings.
         decoding: settings of the search but for its width and its reward.
         risk: settings of the choice.
-        heads: logits ``[n, V]`` of the word head for rows ``[n, D]``, if there is one.
-        near: chances by the nearest known slugs, if there is an index of them.
+        witnesses: whom to ask.
         progress: called with the number of rows just searched.
     """
     width, reward = risk.beam_width, risk.length_reward
@@ -191,7 +233,14 @@ def least_risk_search(
     for begin in range(0, len(vectors), BLOCK):
         rows = vectors[begin : begin + BLOCK]
         found = search(stepper, rows, strings, config, width, max(512 // width, 1), progress)
-        logits, chances = heads and heads(rows), near and near(rows)
-        candidates += choose(found.candidates, strings, risk, logits, chances)
+        logits = witnesses.heads and witnesses.heads(rows)
+        near = witnesses.near and witnesses.near(rows)
+        expected = expectations(found.candidates, strings, risk, logits, near)
+        cosines: Sequence[list[float] | None] = [None] * len(rows)
+        if witnesses.read:
+            cosines = proofread(found.candidates, rows, witnesses.read)
+        candidates += [
+            rank(row, expected[i], cosines[i], risk) for i, row in enumerate(found.candidates)
+        ]
         steps.append(found.steps)
     return Beams(candidates, np.concatenate(steps))
