@@ -123,7 +123,9 @@ def save_results(
     kept = predictions[["prediction", "score"]].assign(row=rows)
     kept.attrs["data"] = ids_digest(pairs["id"])
     with atomic(run.folder / "predictions.parquet") as temporary:
-        kept.to_parquet(temporary, index=False, compression="zstd", use_dictionary=False)
+        kept.to_parquet(
+            temporary, index=False, compression="zstd", compression_level=19, use_dictionary=False
+        )
     write_json(run.folder / "examples.json", examples)
     write_json(run.folder / "metrics.json", metrics)
 
