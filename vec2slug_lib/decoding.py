@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Vec2SlugError
-from .ranking import best_tokens, log_sum_exp, place
+from .ranking import best_tokens, blocks, log_sum_exp, place
 from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
 from .vocab import EOS, HYPHEN, SPECIALS
 
@@ -254,7 +254,7 @@ class _Search:
         logits = np.asarray(logits, dtype=np.float32)
         if logits.shape != expected:
             raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
-        if not np.isfinite(logits).all():
+        if not all(np.isfinite(block).all() for block in blocks(logits)):
             raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
         return logits
 

@@ -1,6 +1,11 @@
-"""Array work of a beam search: normalisers, the best tokens of each row, places within groups."""
+"""Array work of a beam search: normalisers, the best tokens of each row, places within groups.
+
+Rows of logits are taken a few at a time, so that what is made of them stays in the cache.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,22 +14,36 @@ Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
+BLOCK = 1 << 18  # values: a mebibyte of float32
+
+
+def blocks(logits: Logits) -> Iterator[Logits]:
+    """The rows, in order, a few at a time."""
+    size = max(BLOCK // max(logits.shape[1], 1), 1)
+    return (logits[begin : begin + size] for begin in range(0, len(logits), size))
+
 
 def log_sum_exp(logits: Logits) -> Floats:
     """Log of the summed exponentials of each row [M]; never below the row's largest logit."""
-    highest = logits.max(axis=1)
+    highest, total = logits.max(axis=1), np.empty(len(logits))
+    done = 0
     with np.errstate(over="ignore"):  # finite logits may lie further apart than float32 reaches
-        total = np.exp(logits - highest[:, None]).sum(axis=1)
-    return np.asarray(highest.astype(np.float64) + np.log(total.astype(np.float64)))
+        for block in blocks(logits):
+            rows = slice(done, done := done + len(block))
+            total[rows] = np.exp(block - highest[rows, None]).sum(axis=1)
+    return np.asarray(highest.astype(np.float64) + np.log(total))
 
 
 def best_tokens(logits: Logits, width: int) -> tuple[Ints, Ints]:
     """Rows and tokens of the ``width`` largest finite logits a row; ties go to the lower token."""
     kth = max(logits.shape[1] - width, 0)
-    threshold = np.partition(logits, kth, axis=1)[:, kth]
     lowest = np.finfo(np.float32).min
-    found = np.flatnonzero(logits >= np.maximum(threshold, lowest)[:, None])
-    row, token = np.divmod(found, logits.shape[1])
+    found, done = [np.zeros(0, np.int64)], 0
+    for block in blocks(logits):
+        threshold = np.maximum(np.partition(block, kth, axis=1)[:, kth], lowest)
+        found.append(np.flatnonzero(block >= threshold[:, None]) + done * logits.shape[1])
+        done += len(block)
+    row, token = np.divmod(np.concatenate(found), logits.shape[1])
     order = np.lexsort((token, -logits[row, token], row))
     row, token = row[order], token[order]
     best = place(row) < width
