@@ -83,8 +83,6 @@ WAYS = {
         "proofread, the nearest training slugs asked too", risk=RiskConfig(), index=True, proof=True
     ),
     "risk-4": Way("least risk of 4 slugs, proofread", risk=RiskConfig(beam_width=4), proof=True),
-    "risk-16": Way("least risk of 16 slugs, proofread", risk=RiskConfig(beam_width=16), proof=True),
-    "risk-32": Way("least risk of 32 slugs, proofread", risk=RiskConfig(beam_width=32), proof=True),
 }
 
 
