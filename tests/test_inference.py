@@ -137,15 +137,19 @@ def test_the_released_model_loads_without_torch():
     assert all(is_valid(slug) for slug in json.loads(done.stdout.replace("'", '"')))
 
 
+@pytest.mark.parametrize("run", ["plain"], indirect=True)
+def test_witnesses_need_a_word_head(release):
+    index = Index(np.eye(24, dtype=np.float32)[:1], ["bee-of-hive-life"])
+    for witness in ({"index": index}, {"read": lambda texts: np.eye(24)[:1]}):
+        with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
+            SlugPredictor.from_dir(release, **witness)
+
+
+@pytest.mark.parametrize("run", ["headed"], indirect=True)
 def test_an_index_of_known_slugs_has_a_say(release):
     rows, known = vectors(4, 24), "bee-of-hive-life"
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     index = Index(rows, [known] * 4)
-    if Sidecar.load(release / "model.json").risk is None:
-        for witness in ({"index": index}, {"read": lambda texts: rows[:1]}):
-            with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
-                SlugPredictor.from_dir(release, **witness)
-        return
     without, asked = (SlugPredictor.from_dir(release, given) for given in (None, index))
 
     def shared(predictor):
@@ -156,10 +160,9 @@ def test_an_index_of_known_slugs_has_a_say(release):
     assert scores[0] != scores[1]
 
 
+@pytest.mark.parametrize("run", ["headed"], indirect=True)
 def test_slugs_can_be_proofread(release):
     rows = vectors(4, 24)
-    if Sidecar.load(release / "model.json").risk is None:
-        return
     liked = SlugPredictor.from_dir(release).predict_topk(rows, 3)[0][-1].slug
 
     def read(texts):

@@ -6,9 +6,10 @@ Heavy packages are imported by the command that needs them, so that a slug comes
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from .errors import Vec2SlugError
 
 if TYPE_CHECKING:
     from .embedding import Embedder
+    from .inference import SlugPredictor
 
 USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
        vec2slug --vectors file.npy                 one slug a row
@@ -49,7 +51,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def generate(argv: Sequence[str]) -> int:
     """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE``."""
-    from .inference import DEFAULT_MODEL, Sidecar, SlugPredictor, with_hash
+    from .inference import with_hash
+
+    options = slug_options(argv)
+    embedder = functools.cache(lambda: make_embedder("minilm"))
+    if options.vectors:
+        vectors = read_vectors(options.vectors)
+        keys = [row.tobytes() for row in vectors]
+    else:
+        texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
+        vectors, keys = embedder().embed(texts), [text.encode() for text in texts]
+    predictor = open_predictor(options.model, options.index, embedder)
+    with progress_bar(len(vectors)) as bar:
+        found = predictor.predict_topk(vectors, options.top_k, bar.update)
+    for candidates, key in zip(found, keys, strict=True):
+        for slug, score in candidates:
+            name = with_hash(slug, key) if options.unique else slug
+            print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
+        if options.top_k > 1 and len(found) > 1:
+            print()
+    return 0
+
+
+def slug_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Options of :func:`generate`."""
+    from .inference import DEFAULT_MODEL
 
     parser = argparse.ArgumentParser("vec2slug", usage=USAGE, description="Slugs from embeddings.")
     parser.add_argument("texts", nargs="*", help="texts; - reads one from standard input")
@@ -65,32 +91,25 @@ def generate(argv: Sequence[str]) -> int:
         raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
     if options.top_k < 1:
         raise Vec2SlugError(f"expected --top-k of 1 or more, got {options.top_k}")
-    embedder = make_embedder("minilm")
-    if options.vectors:
-        vectors = read_vectors(options.vectors)
-        keys = [row.tobytes() for row in vectors]
-    else:
-        texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
-        vectors, keys = embedder.embed(texts), [text.encode() for text in texts]
-    index = None
-    if options.index:
+    return options
+
+
+def open_predictor(
+    folder: Path, index: Path | None, embedder: Callable[[], Embedder]
+) -> SlugPredictor:
+    """A release with the witnesses that it can hear: known slugs, and the embedder proofreading."""
+    from .inference import Sidecar, SlugPredictor
+
+    known = None
+    if index:
         from .dataset import load
         from .retrieval import Index
 
-        index = Index.of(load(options.index).part("train"))
-    sidecar = Sidecar.load(options.model / "model.json")
-    # Slugs can be proofread where the model can weigh them and its vectors are this embedder's.
-    proof = sidecar.risk and sidecar.input_dim == embedder.dimensions
-    predictor = SlugPredictor.from_dir(options.model, index, embedder.embed if proof else None)
-    with progress_bar(len(vectors)) as bar:
-        found = predictor.predict_topk(vectors, options.top_k, bar.update)
-    for candidates, key in zip(found, keys, strict=True):
-        for slug, score in candidates:
-            name = with_hash(slug, key) if options.unique else slug
-            print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
-        if options.top_k > 1 and len(found) > 1:
-            print()
-    return 0
+        known = Index.of(load(index).part("train"))
+    sidecar = Sidecar.load(folder / "model.json")
+    # The embedder is asked for only if the model can weigh its word: it takes a second to load.
+    proof = sidecar.risk and sidecar.input_dim == embedder().dimensions
+    return SlugPredictor.from_dir(folder, known, embedder().embed if proof else None)
 
 
 def progress_bar(total: int) -> Any:
