@@ -47,7 +47,7 @@ class Way:
 
 
 WAYS = {
-    "project": Way("as everywhere in this book"),
+    "project": Way("the search alone, as for the study's models"),
     # Diagnostics of short slugs, as in the study.
     "greedy": Way(
         "greedy, no length reward", {"beam_width": 1, "length_reward": 0.0, "stopping": "first_k"}
