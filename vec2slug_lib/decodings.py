@@ -82,7 +82,6 @@ WAYS = {
     "risk-index": Way(
         "proofread, the nearest training slugs asked too", risk=RiskConfig(), index=True, proof=True
     ),
-    "risk-4": Way("least risk of 4 slugs, proofread", risk=RiskConfig(beam_width=4), proof=True),
 }
 
 
