@@ -21,16 +21,28 @@ def test_an_exact_law_is_found_again(name, intercept, slope):
     )
 
 
-def test_a_power_law_by_hand():
-    # Twice the score for four times the pairs: slope 1/2; from 0.1 at 100 to 0.4 at 1,600.
-    rows = np.tile([0.1, 0.2], (9, 1))
-    found = extrapolate([100, 400], rows, LAWS["power"], 1600)
-    assert found["slope"] == pytest.approx({"value": 0.5, "low": 0.5, "high": 0.5})
-    assert found["score"]["value"] == pytest.approx(0.4)
-    # As a logarithm: 0.1 for each factor of four.
-    assert extrapolate([100, 400], rows, LAWS["logarithm"], 1600)["score"][
-        "value"
-    ] == pytest.approx(0.3)
+def test_the_laws_by_hand():
+    # Odds of 1/9 and 4/9: four times the odds for four times the pairs, so 16/9 at the next four.
+    rows = np.tile([1 / 10, 4 / 13], (9, 1))
+    found = extrapolate([100, 400], rows, LAWS["odds"], 1600)
+    assert found["slope"] == pytest.approx({"value": 1, "low": 1, "high": 1})
+    assert found["score"]["value"] == pytest.approx(16 / 25)
+    assert found["misfit"] == pytest.approx(0)
+    # As a logarithm: as much again for each factor of four.
+    found = extrapolate([100, 400], rows, LAWS["logarithm"], 1600)
+    assert found["score"]["value"] == pytest.approx(4 / 13 + (4 / 13 - 1 / 10))
+
+
+def test_misfit_is_the_largest_distance():
+    # A straight line over 1, 2, 4 through 0, 0.3, 0: level at 0.1, so 0.2 off in the middle.
+    found = extrapolate([1, 2, 4], np.tile([0.0, 0.3, 0.0], (5, 1)), LAWS["logarithm"], 8)
+    assert found["slope"]["value"] == pytest.approx(0)
+    assert found["misfit"] == pytest.approx(0.2)
+
+
+def test_no_law_of_the_odds_leaves_the_scale():
+    found = extrapolate(SIZES, np.tile([0.0, 0.1, 0.3, 0.7, 1.0], (5, 1)), LAWS["odds"], 1e12)
+    assert 0.99 < found["score"]["value"] <= 1
 
 
 def test_the_interval_holds_the_truth_and_grows_with_the_distance():
@@ -45,4 +57,4 @@ def test_the_interval_holds_the_truth_and_grows_with_the_distance():
 @pytest.mark.parametrize("shape", [(5, 1), (5, 3)])
 def test_too_few_sizes_are_refused(shape):
     with pytest.raises(Vec2SlugError, match="two sizes or more, got"):
-        extrapolate(SIZES[: 1 if shape[1] == 1 else 2], np.ones(shape), LAWS["power"], 1e6)
+        extrapolate(SIZES[: 1 if shape[1] == 1 else 2], np.ones(shape), LAWS["odds"], 1e6)

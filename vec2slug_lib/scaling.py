@@ -23,10 +23,17 @@ class Law:
     unbend: Callable[[Floats], Floats]
 
 
-# Two that no few points of measurement tell apart, and that part company far out: the distance
-# between them belongs to the uncertainty of any extrapolation.
+def log_odds(score: Floats) -> Floats:
+    """Logarithm of score / (1 - score); a score of 0 or 1 counts as one a little inside."""
+    inside = np.clip(score, 1e-4, 1 - 1e-4)
+    return np.log(inside / (1 - inside))
+
+
+# Two that a few points of measurement hardly tell apart, and that part company far out: the
+# distance between them belongs to the uncertainty of any extrapolation. A power of the score itself
+# fits as well and soon passes 1, which no score can.
 LAWS = {
-    "power": Law("score = a * pairs^b", np.log, np.exp),
+    "odds": Law("score / (1 - score) = a * pairs^b", log_odds, lambda x: 1 / (1 + np.exp(-x))),
     "logarithm": Law("score = a + b * log(pairs)", np.asarray, np.asarray),
 }
 
@@ -55,7 +62,9 @@ def curve(pairs: Sequence[float], parameters: tuple[Floats, Floats], law: Law) -
     return law.unbend(a + b * np.log(np.asarray(pairs, float)))
 
 
-def extrapolate(pairs: Sequence[float], rows: Floats, law: Law, at: float) -> dict[str, Interval]:
+def extrapolate(
+    pairs: Sequence[float], rows: Floats, law: Law, at: float
+) -> dict[str, Interval | float]:
     """A law's slope and its score at another size, with 95 % bootstrap intervals over test rows.
 
     The intervals know of the draw of the test rows alone, not of the training's seed nor of whether
@@ -66,6 +75,10 @@ def extrapolate(pairs: Sequence[float], rows: Floats, law: Law, at: float) -> di
         rows: score of each test row at each size ``[N, P]``.
         law: one of `LAWS`.
         at: size to extrapolate to.
+
+    Returns:
+        ``slope`` and ``score`` as intervals, and ``misfit``: how far the law is at most from the
+        mean scores that it was fitted to.
 
     Raises:
         Vec2SlugError: fewer than two sizes, or scores at another number of sizes.
@@ -79,7 +92,8 @@ def extrapolate(pairs: Sequence[float], rows: Floats, law: Law, at: float) -> di
     values = {"slope": best[1], "score": curve([at], best, law)[0]}
     spread = {"slope": drawn[1], "score": curve([at], drawn, law)[:, 0]}
     bounds = {name: np.percentile(spread[name], [2.5, 97.5]).tolist() for name in values}
-    return {
+    found: dict[str, Interval | float] = {
         name: {"value": float(value), "low": bounds[name][0], "high": bounds[name][1]}
         for name, value in values.items()
     }
+    return {**found, "misfit": float(np.abs(curve(pairs, best, law) - rows.mean(0)).max())}
