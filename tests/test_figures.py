@@ -121,3 +121,10 @@ def test_table_refuses_several_levels():
     frame = pd.DataFrame({("a", "b"): [1]})
     with pytest.raises(Vec2SlugError, match="one header row"):
         figures.table(frame, "Levels")
+
+
+def test_bars_reach_to_both_ends_of_the_interval():
+    points = pd.DataFrame({"value": [1.0, 2.0], "low": [0.5, 2.0], "high": [3.0, 2.25]})
+    found = figures.bars(points)
+    assert found["array"].tolist() == [2.0, 0.25]
+    assert found["arrayminus"].tolist() == [0.5, 0.0]

@@ -4,7 +4,16 @@ import json
 
 import pytest
 
-from vec2slug_lib.report import METRICS, comparison, learning_curves, listed, moves, outcomes, span
+from vec2slug_lib.report import (
+    METRICS,
+    comparison,
+    learning_curves,
+    listed,
+    moves,
+    outcomes,
+    signed,
+    span,
+)
 from vec2slug_lib.runs import Run
 
 
@@ -19,6 +28,7 @@ def test_a_list_reads_as_a_sentence():
 def test_an_interval_shows_both_ends_with_their_signs():
     assert span(interval(-0.0124, 0.3)) == "-0.012 to +0.300"
     assert span(interval(1, 2), 1) == "+1.0 to +2.0"
+    assert signed(interval(-0.1, 0.3)) == "+0.100 (-0.100 to +0.300)"
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,14 @@ def show(figure: go.Figure, alt: str) -> None:
     display_html(markup, raw=True)  # type: ignore[no-untyped-call]
 
 
+def bars(points: pd.DataFrame) -> dict[str, pd.Series[float]]:
+    """Error bars for plotly of points with intervals (columns value, low and high)."""
+    return {
+        "array": points["high"] - points["value"],
+        "arrayminus": points["value"] - points["low"],
+    }
+
+
 def table(frame: pd.DataFrame, caption: str, digits: int = 3) -> HTML:
     """Render a data frame as an accessible table that scrolls sideways on a narrow screen.
 

@@ -34,6 +34,11 @@ def span(interval: Interval, digits: int = 3) -> str:
     return f"{interval['low']:+.{digits}f} to {interval['high']:+.{digits}f}"
 
 
+def signed(interval: Interval) -> str:
+    """A difference with its interval, for a cell of a table."""
+    return f"{interval['value']:+.3f} ({span(interval)})"
+
+
 def moves(
     interval: Interval,
     rises: str = "rises",
