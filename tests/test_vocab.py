@@ -50,6 +50,24 @@ def test_merges_follow_pair_counts():
     assert vocab.token_strings(tokenizer)[41:] == ["ab", "aab"]
 
 
+def test_merged_hyphens_begin_words_and_only_words():
+    tokenizer = vocab.train_bpe(SLUGS, vocab_size=80, merged=True)
+    (ids,) = vocab.encode(tokenizer, ["blood-facts"])
+    assert [tokenizer.id_to_token(i) for i in ids] == ["-blood", "-facts"]
+    strings = vocab.token_strings(tokenizer)
+    assert tuple(strings[:5]) == vocab.SPECIALS
+    assert all("-" not in token[1:] for token in strings)
+
+
+@given(kebab)
+@settings(deadline=None)
+def test_every_kebab_slug_survives_merged_hyphens(slug):
+    tokenizer = vocab.train_bpe(SLUGS, vocab_size=80, merged=True)
+    (ids,) = vocab.encode(tokenizer, [slug])
+    assert vocab.decode(tokenizer, ids) == slug
+    assert sum(tokenizer.id_to_token(i)[0] == "-" for i in ids) == slug.count("-") + 1
+
+
 @given(st.permutations(SLUGS))
 @settings(max_examples=20, deadline=None)
 def test_training_does_not_depend_on_the_order_of_slugs(slugs):

@@ -34,6 +34,7 @@ class Experiment:
     learning_rate: float = 3e-4
     scaled_input: bool = True  # the one deviation from the study, see ``DecoderConfig``
     # What follows is ours; the defaults are the study's.
+    merged: bool = False  # hyphens are part of the tokens that begin a word, see ``merged``
     vocabulary_multiple: int = 1  # of the preset's vocabulary
     word_table: bool = False  # tables begin as the embedder's vectors of the tokens
     tied: bool = False

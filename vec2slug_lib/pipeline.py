@@ -30,6 +30,7 @@ from .experiments import (
     training_config,
 )
 from .files import write_json
+from .merged import stepper_for
 from .minilm import MiniLMEmbedder
 from .mlp_model import MLP, MLPConfig, load_mlp
 from .mlp_model import predict as predict_sets
@@ -98,7 +99,8 @@ def make_task(name: str, preset_name: str) -> Task:
         slugs = [
             slug for part in (data.part("train"), spans) if part for slug in part.pairs["slug"]
         ]
-        tokenizer = vocab.train_bpe(slugs, experiment.vocabulary_multiple * preset.vocab_size)
+        size = experiment.vocabulary_multiple * preset.vocab_size
+        tokenizer = vocab.train_bpe(slugs, size, experiment.merged)
     taught = spans if spans and experiment.spans else data
     return Task(name, preset_name, data, taught, tokenizer, mapping)
 
@@ -258,14 +260,15 @@ def predict(
     if isinstance(model, MLP):
         return predict_sets(model, vectors, strings[len(vocab.SPECIALS) :])
     config = DecodingConfig(max_tokens=model.config.max_slug_tokens)
+    stepper, strings = stepper_for(model, strings, bf16=quick)
     if quick:
-        slugs = greedy(CachedDecoder(model, bf16=True), vectors, strings, config)
+        slugs = greedy(stepper, vectors, strings, config)
         return [(slug, 0.0) for slug in slugs]
     if model.word_head is not None:
         read = MiniLMEmbedder().embed
         found = least_risk_slugs(model, vectors, strings, read=read, progress=progress)
         return [candidates[0] for candidates in found.candidates]
-    found = search(CachedDecoder(model), vectors, strings, config, progress=progress)
+    found = search(stepper, vectors, strings, config, progress=progress)
     return [candidates[0] for candidates in found.candidates]
 
 

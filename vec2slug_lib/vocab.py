@@ -12,7 +12,7 @@ from string import ascii_lowercase, digits
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from .errors import Vec2SlugError
 from .files import atomic
@@ -22,13 +22,15 @@ PAD, BOS, EOS, UNK, HYPHEN = range(len(SPECIALS))
 ALPHABET = tuple(ascii_lowercase + digits)
 
 
-def train_bpe(slugs: Iterable[str], vocab_size: int = 5000) -> Tokenizer:
+def train_bpe(slugs: Iterable[str], vocab_size: int = 5000, merged: bool = False) -> Tokenizer:
     """Learn a byte-pair vocabulary from slugs; the same slugs give the same vocabulary.
 
     Args:
         slugs: Kebab-case slugs, of the training split only.
         vocab_size: Tokens wanted, specials included. A small corpus yields fewer: it runs out of
             pairs to merge. ``Tokenizer.get_vocab_size()`` tells.
+        merged: Whether a hyphen is part of the token that begins the word after it, the first
+            word's own hyphen included, instead of a token.
 
     Raises:
         Vec2SlugError: ``vocab_size`` cannot hold the specials and the alphabet.
@@ -39,12 +41,16 @@ def train_bpe(slugs: Iterable[str], vocab_size: int = 5000) -> Tokenizer:
             f"(specials, letters, digits), got {vocab_size}"
         )
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[UNK]))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split("-", "isolated")
+    if merged:
+        tokenizer.normalizer = normalizers.Prepend("-")
+    behaviour = "merged_with_next" if merged else "isolated"
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("-", behaviour)
+    # A special token is never merged; as first of the alphabet the hyphen keeps its id.
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=list(SPECIALS),
-        initial_alphabet=list(ALPHABET),
-        limit_alphabet=len(ALPHABET),
+        special_tokens=list(SPECIALS[:HYPHEN] if merged else SPECIALS),
+        initial_alphabet=["-", *ALPHABET] if merged else list(ALPHABET),
+        limit_alphabet=len(ALPHABET) + merged,
         show_progress=False,
     )
     tokenizer.train_from_iterator(slugs, trainer)
@@ -92,7 +98,7 @@ def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
         if (token := tokenizer.id_to_token(int(i))) is None:
             raise Vec2SlugError(f"expected token ids below {tokenizer.get_vocab_size()}, got {i}")
         slug += "" if i in (PAD, BOS, EOS) else token
-    return slug
+    return slug.removeprefix("-")
 
 
 def token_strings(tokenizer: Tokenizer) -> list[str]:
