@@ -117,7 +117,7 @@ def save_vectors(path: Path, vectors: Floats, ids: pd.Series) -> None:
     """Write int8 vectors with their scales and the digest of their row order."""
     codes, scales = quantise(vectors)
     with atomic(path) as temporary:
-        np.savez(temporary, codes=codes, scales=scales, ids=np.array(ids_digest(ids)))
+        np.savez_compressed(temporary, codes=codes, scales=scales, ids=np.array(ids_digest(ids)))
 
 
 def load_vectors(path: Path, ids: pd.Series) -> Floats:
