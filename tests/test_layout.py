@@ -20,7 +20,7 @@ ORDER = """
     dataset_build spans span_set examples vocab clustering models merged weights word_table
     losses training decoder_objective ranking decoding risk retrieval evaluation scaling
     word_order collapse mlp_model mlp experiments runs word_record pipeline decodings batch
-    claims interpret export inference figures report parameters cli
+    claims interpret inside export inside_record steps inference figures report parameters cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {

@@ -7,10 +7,9 @@ project's decoding on the same rows, decoder steps and seconds. `stopping_trace`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import evaluation
-from .dataset import Dataset, ids_digest
+from .dataset import Dataset
 from .decoding import Beams, Candidate, DecodingConfig, Floats, search
 from .errors import Vec2SlugError
 from .experiments import find
-from .files import read_json, write_json
 from .minilm import MiniLMEmbedder
 from .models import CachedDecoder, Decoder
 from .pipeline import least_risk_slugs, load_model, record, run_data
 from .retrieval import Index
 from .risk import RiskConfig
-from .runs import Run
+from .runs import Run, kept
 from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
 
 EXAMPLES = 8  # changed slugs kept in a record
@@ -105,7 +103,7 @@ def decoding_record(
     """
     find(WAYS, "decoding", way)
     run = record(experiment, preset)
-    return _kept(run, way, lambda: decode_run(run, WAYS[way]), remake)
+    return kept(run, f"decoding/{way}", lambda: decode_run(run, WAYS[way]), remake)
 
 
 def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
@@ -121,16 +119,7 @@ def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) 
         Vec2SlugError: a run whose weights are not on disk.
     """
     run = record(experiment, preset)
-    return _kept(run, "trace", lambda: trace_run(run), remake)
-
-
-def _kept(run: Run, name: str, make: Callable[[], dict[str, Any]], remake: bool) -> dict[str, Any]:
-    """A file of the run's folder ``decoding``, made if it is missing or of other predictions."""
-    path: Path = run.folder / "decoding" / f"{name}.json"
-    digest = ids_digest(run.predictions["prediction"])
-    if remake or not path.is_file() or read_json(path)["predictions"] != digest:
-        write_json(path, {"predictions": digest, **make()})
-    return dict(read_json(path))
+    return kept(run, "decoding/trace", lambda: trace_run(run), remake)
 
 
 def decode_run(run: Run, way: Way) -> dict[str, Any]:

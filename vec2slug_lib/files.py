@@ -36,10 +36,13 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path | str, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically. NaN is refused: it is not JSON."""
+def write_json(path: Path | str, value: Any, indent: int | None = 2) -> None:
+    """Write ``value`` as JSON, atomically, on one line if ``indent`` is None.
+
+    NaN is refused: it is not JSON.
+    """
     with atomic(path) as temporary:
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -128,6 +129,23 @@ def save_results(
         )
     write_json(run.folder / "examples.json", examples)
     write_json(run.folder / "metrics.json", metrics)
+
+
+def kept(
+    run: Run, name: str, make: Callable[[], dict[str, Any]], remake: bool = False
+) -> dict[str, Any]:
+    """A further file ``<name>.json`` of a record, made if it is missing or of other predictions.
+
+    Args:
+        run: the record.
+        name: may begin with a folder.
+        make: what is in it.
+        remake: whether to make it again in any case.
+    """
+    path, digest = run.folder / f"{name}.json", ids_digest(run.predictions["prediction"])
+    if remake or not path.is_file() or read_json(path)["predictions"] != digest:
+        write_json(path, {"predictions": digest, **make()}, indent=None)
+    return dict(read_json(path))
 
 
 def _pairs() -> pd.DataFrame:
