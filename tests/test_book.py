@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from contextlib import contextmanager
+from decimal import ROUND_HALF_UP, Decimal
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import sync_playwright
+
+from vec2slug_lib.steps import UNIT, steps_record
 
 BOOK = Path(__file__).parents[1] / "_build" / "html"
 PAGES = sorted(str(path.relative_to(BOOK)) for path in BOOK.rglob("*.html"))
@@ -168,3 +171,81 @@ def test_works_from_a_file(browser):
     with visit(browser, address, BOOK.as_uri()) as (page, problems):
         assert not problems
         assert page.evaluate(UNDRAWN) == []
+
+
+def rounded(units):
+    """A share as the viewer writes it: JavaScript rounds ties up, Python to even."""
+    return str((Decimal(units) / UNIT).quantize(Decimal("0.001"), ROUND_HALF_UP))
+
+
+def check_step(page, example, at):
+    """Compare what the viewer shows of one step with the values computed in Python."""
+    step, before = example["steps"][at], [each["token"] for each in example["steps"][:at]]
+    says = page.locator(".v2s-says").inner_text()
+    assert f"Step {at + 1} of {len(example['steps'])}" in says
+    assert step["token"] in says
+    assert says.endswith(f"with probability {rounded(step['p'])}.")
+    assert page.locator(".v2s-tokens [aria-current]").inner_text() == step["token"]
+    layers = page.locator(".v2s-layers > li").all()
+    assert len(layers) == len(step["lens"]) == len(step["attention"]) + 1
+    positions = ["prefix", "<bos>", *before]
+    for i, layer in enumerate(layers):
+        bars = layer.locator(".v2s-bars li").all_inner_texts()
+        assert [bar.split() for bar in bars] == [[t, rounded(p)] for t, p in step["lens"][i]]
+        cells = [cell.split() for cell in layer.locator(".v2s-strip li").all_inner_texts()]
+        shares = map(rounded, step["attention"][i - 1]) if i else []
+        assert cells == ([list(pair) for pair in zip(positions, shares, strict=True)] if i else [])
+    top = page.locator(".v2s-output .v2s-bars li").all_inner_texts()
+    assert [bar.split() for bar in top] == [[t, rounded(p)] for t, p in step["top"]]
+    points = page.locator(".v2s-line").get_attribute("points").split()
+    heights = [float(point.split(",")[1]) for point in points]
+    assert heights == pytest.approx([min(log / 100, 8) * 15 for log in step["curve"]], abs=0.06)
+    shades = page.locator(".v2s-layers > li:last-child .v2s-shade i").all()
+    opacity = [float(shade.evaluate("e => getComputedStyle(e).opacity")) for shade in shades]
+    assert opacity == pytest.approx([share / UNIT for share in step["attention"][-1]], abs=1e-3)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_stepping_shows_the_values_computed_in_python(browser, root, screen):
+    models = {name: steps_record(name) for name in ("3j", "4c")}
+    address = f"{root}notebooks/10_logit_lens.html"
+    with visit(browser, address, root, **SCREENS[screen]) as (page, problems):
+        first, other = models["3j"]["examples"][0], models["3j"]["examples"][-1]
+        back, forward = page.get_by_role("button", name="Back"), page.get_by_text("Next →")
+        check_step(page, first, 0)
+        assert back.is_disabled()
+        forward.click()
+        check_step(page, first, 1)
+        page.keyboard.press("ArrowRight")
+        check_step(page, first, 2)
+        page.keyboard.press("ArrowLeft")
+        check_step(page, first, 1)
+        page.keyboard.press("End")
+        check_step(page, first, len(first["steps"]) - 1)
+        assert forward.is_disabled()
+        page.keyboard.press("ArrowRight")  # there is nothing beyond
+        check_step(page, first, len(first["steps"]) - 1)
+        page.keyboard.press("Home")
+        check_step(page, first, 0)
+        page.locator(".v2s-tokens button").nth(2).click()
+        check_step(page, first, 2)
+        page.get_by_label("Page").select_option(label=other["name"])
+        check_step(page, other, 0)
+        page.get_by_label("Model").select_option("4c")
+        check_step(page, models["4c"]["examples"][-1], 0)
+        page.locator(".v2s-tokens button").nth(1).press("ArrowRight")
+        check_step(page, models["4c"]["examples"][-1], 1)
+        assert not problems
+
+
+def test_every_step_of_every_page_can_be_reached(browser, root):
+    with visit(browser, f"{root}notebooks/10_logit_lens.html", root) as (page, problems):
+        for example in steps_record("3j")["examples"]:
+            page.get_by_label("Page").select_option(label=example["name"])
+            page.locator(".v2s-tokens button").first.focus()
+            for step in example["steps"]:
+                assert page.locator(".v2s-tokens [aria-current]").inner_text() == step["token"]
+                page.keyboard.press("ArrowRight")
+            slug = page.locator(".v2s-output p code").first.inner_text()
+            assert slug == example["slug"]
+        assert not problems

@@ -23,3 +23,24 @@ def test_runs_from_nothing(notebook, tmp_path):
         [*command, str(notebook)], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("notebook", ["09_attention", "10_logit_lens"])
+def test_looks_into_a_release_folder(notebook, tmp_path):
+    env = {**os.environ, "VEC2SLUG_PRESET": "smoke", "VEC2SLUG_RUNS": str(tmp_path / "runs")}
+    out, release = tmp_path / "out.ipynb", "../data/models/vec2slug-minilm-small"
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        f"{notebook}.ipynb",
+        str(out),
+        "--no-progress-bar",
+    ]
+    options = ["-p", "model_dir", release, "-p", "rows", "12"]
+    run = subprocess.run(
+        [*command, *options], cwd=ROOT / "notebooks", env=env, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "vec2slug-minilm-small" in out.read_text(encoding="utf-8")

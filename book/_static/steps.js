@@ -174,7 +174,7 @@
       const { ranks, size } = this.models[this.model];
       const x = (rank) => (300 * Math.log10(rank)) / Math.log10(size);
       const y = (decades) => (120 * Math.min(decades, DECADES)) / DECADES;
-      const chart = svg("svg", { viewBox: "-44 -10 356 170", role: "img" });
+      const chart = svg("svg", { viewBox: "-44 -28 356 188", role: "img" });
       const last = (-logs[logs.length - 1] / 100).toFixed(1);
       const says = `Probability of all ${size} tokens by rank, down to 10 to the ${last}`;
       chart.setAttribute("aria-label", says);
@@ -185,6 +185,7 @@
       }
       for (let rank = 1; rank <= size; rank *= 10)
         chart.append(svg("text", { x: x(rank), y: 136, "text-anchor": "middle" }, String(rank)));
+      chart.append(svg("text", { x: -40, y: -14 }, "probability"));
       chart.append(svg("text", { x: 150, y: 154, "text-anchor": "middle" }, "rank of the token"));
       const points = ranks.map((rank, i) => `${x(rank).toFixed(1)},${y(logs[i] / 100).toFixed(1)}`);
       chart.append(svg("polyline", { points: points.join(" "), class: "v2s-line" }));
