@@ -6,7 +6,7 @@ import torch
 
 from vec2slug_lib import inside, vocab
 from vec2slug_lib.inside import LEADERS, ROUTES
-from vec2slug_lib.interpret import SOURCES, TARGETS, encode_slugs, look
+from vec2slug_lib.interpret import SOURCES, TARGETS, encode_slugs, lens, look
 from vec2slug_lib.models import Decoder, DecoderConfig
 from vec2slug_lib.vocab import BOS, EOS, HYPHEN, PAD
 
@@ -125,6 +125,8 @@ def test_lens_report_counts_each_token_once(model, rows):
         for name in ("first", "settled"):
             assert len(found[name][kind]) == 5
             assert sum(found[name][kind]) == pytest.approx(1)
+        assert found["agrees"][kind][-1]["value"] == 1
+        assert len(found["stopwords"][kind]) == 5
         for layer, shares in enumerate(found["leaders"][kind]):
             assert sum(shares) == pytest.approx(1)
             assert shares[0] == pytest.approx(leads[layer]["value"])
@@ -132,6 +134,29 @@ def test_lens_report_counts_each_token_once(model, rows):
         settled = 1 - found["settled"][kind][-1]
         assert settled == pytest.approx(leads[-1]["value"])
         assert sum(found["first"][kind][:1]) == pytest.approx(leads[0]["value"])
+
+
+def test_stopwords_and_agreement_against_a_slow_plain_version(model, rows):
+    vectors, ids = rows
+    strings = [*STRINGS[:5], "the", "of", *(f"w{i}" for i in range(13))]
+    found = inside.lens_report(model, vectors, ids, PLAIN, strings)
+    leader = lens(model, vectors, ids).leader
+    first = [
+        (row, place)
+        for row in range(20)
+        for place in range(ids.shape[1] - 1)
+        if int(ids[row, place]) in (BOS, HYPHEN)
+    ]
+    for layer in range(4):
+        leads = [int(leader[layer, row, place]) for row, place in first]
+        agree = [
+            int(leader[3, row, place]) == i for (row, place), i in zip(first, leads, strict=True)
+        ]
+        assert found["agrees"]["first subword"][layer]["value"] == pytest.approx(np.mean(agree))
+        stops = [i in (5, 6) for i in leads]
+        assert found["stopwords"]["first subword"][layer]["value"] == pytest.approx(np.mean(stops))
+    written = [int(ids[row, place + 1]) in (5, 6) for row, place in first]
+    assert found["stopwords"]["first subword"][4]["value"] == pytest.approx(np.mean(written))
 
 
 def test_leaders_by_hand():

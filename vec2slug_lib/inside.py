@@ -16,6 +16,7 @@ from torch import Tensor
 from .evaluation import RESAMPLES, Interval, bootstrap_means
 from .interpret import SOURCES, TARGETS, lens, look, source_kinds, target_kinds
 from .models import Decoder
+from .slugs import STOPWORDS
 from .vocab import EOS, PAD
 
 Array = NDArray[Any]
@@ -160,6 +161,8 @@ def lens_report(
         that lead), each kind to an interval a layer, the input before the first layer included;
         ``first`` (kind to shares of tokens by the first layer at which they lead, the last entry
         those that never do) and ``settled`` (the same for the layer from which on they do);
+        ``agrees`` (share of leading tokens that also lead after the last layer) and ``stopwords``
+        (share of leading tokens that are one, the written token's last), both as ``leads``;
         ``leaders`` (kind to shares by `LEADERS`, one list a layer); ``examples`` of tokens that
         the last layer alone decides.
     """
@@ -168,6 +171,8 @@ def lens_report(
     layers = len(rank)
     first = np.where(leads.any(0), leads.argmax(0), layers)
     settled = layers - np.cumprod(leads[::-1], axis=0).sum(0)
+    stop = np.array([token.removeprefix("-") in STOPWORDS for token in strings])
+    said = torch.cat([found.leader, ids[None, :, 1:]]).numpy()
     who = leader_kinds(found.leader, ids, marks).numpy()
     by_layer = [shares(layer, kinds, TARGETS, len(LEADERS)) for layer in who]
     return {
@@ -176,6 +181,8 @@ def lens_report(
         "leads": by_kind(leads.astype(float), kinds, TARGETS),
         "first": shares(first, kinds, TARGETS, layers + 1),
         "settled": shares(settled, kinds, TARGETS, layers + 1),
+        "agrees": by_kind((said[:-1] == said[-2]).astype(float), kinds, TARGETS),
+        "stopwords": by_kind(stop[said].astype(float), kinds, TARGETS),
         "leaders": {name: [layer[name] for layer in by_layer] for name in by_layer[0]},
         "counts": {name: int((kinds == k).sum()) for k, name in enumerate(TARGETS)},
         "examples": late_tokens(found.leader, ids, settled == layers - 1, strings),

@@ -131,7 +131,7 @@ def show_steps(models: dict[str, dict[str, Any]], label: str) -> None:
     spec = json.dumps({"unit": UNIT, "models": models}, separators=(",", ":"))
     spec = spec.replace("<", "\\u003c")
     markup = (
-        f'<div class="v2s-steps" role="group" aria-label="{escape(label)}">'
+        f'<div class="v2s-steps" role="group" tabindex="0" aria-label="{escape(label)}">'
         f'<script type="application/json">{spec}</script>'
         "<noscript>This figure needs JavaScript.</noscript></div>"
     )

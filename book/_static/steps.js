@@ -65,8 +65,16 @@
 
     button(text, act) {
       const made = make("button", { type: "button" }, text);
-      made.addEventListener("click", act);
+      made.addEventListener("click", () => {
+        act();
+        // A button that is now disabled or replaced has lost the focus, and the keys with it.
+        if (made.disabled || !made.isConnected) this.focus();
+      });
       return made;
+    }
+
+    focus() {
+      this.tokens.querySelector("[aria-current]").focus();
     }
 
     key(event) {
@@ -75,8 +83,9 @@
       const to = { ArrowLeft: this.step - 1, ArrowRight: this.step + 1, Home: 0, End: last }[event.key];
       if (to === undefined) return;
       event.preventDefault();
+      event.stopPropagation(); // JupyterLab has keys of its own
       this.go(this.example, to);
-      this.tokens.querySelector("[aria-current]").focus();
+      this.focus();
     }
 
     pick(example) {
