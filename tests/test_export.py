@@ -1,11 +1,12 @@
 import json
+from shutil import copytree
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from vec2slug_lib import export
+from vec2slug_lib import export, vocab
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.runs import Run
 from vec2slug_lib.vocab import SPECIALS
@@ -74,3 +75,12 @@ def test_release_without_weights(tmp_path, run):
     bare = Run(tmp_path / "3i" / "book")
     with pytest.raises(Vec2SlugError, match="expected weights"):
         export.release(bare, tmp_path / "out")
+
+
+def test_a_vocabulary_with_merged_hyphens_is_no_release(tmp_path, run):
+    merged = Run(tmp_path / "merged")
+    copytree(run.folder, merged.folder)
+    vocab.save(vocab.train_bpe(["bee-of-hive"], 90, merged=True), merged.folder / "tokenizer.json")
+    with pytest.raises(Vec2SlugError, match="tokens of their own"):
+        export.release(merged, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,10 +1,14 @@
 """A merged decoder under the search: the same distribution over slugs, written in other steps."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from tqdm import tqdm
 
+from vec2slug_lib.dataset import Dataset
 from vec2slug_lib.decoding import DecodingConfig, search
+from vec2slug_lib.decodings import Way, decode_rows
 from vec2slug_lib.merged import MergedStepper, is_merged, stepper_for
 from vec2slug_lib.models import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.vocab import BOS, EOS, HYPHEN, PAD, SPECIALS, UNK
@@ -73,3 +77,11 @@ def test_the_search_finds_slugs_and_rows_do_not_depend_on_each_other(model, vect
         alone = search(stepper, vectors[row : row + 1], strings, config, top_k=3).candidates[0]
         assert [c.slug for c in alone] == [c.slug for c in both[row]]
         assert all(3 <= len(c.slug.split("-")) <= 8 for c in alone)
+
+
+def test_other_ways_to_decode_read_it_too(model, vectors):
+    rows = Dataset(pd.DataFrame({"slug": ["a-b-a", "b-a-b"]}), vectors)
+    found = decode_rows(model, rows, STRINGS, Way("again"), ["", ""], tqdm(disable=True))
+    stepper, strings = stepper_for(model, STRINGS)
+    again = search(stepper, vectors, strings, DecodingConfig(max_tokens=16))
+    assert found.candidates == again.candidates

@@ -21,8 +21,9 @@ from .dataset import Dataset
 from .decoding import Beams, Candidate, DecodingConfig, Floats, search
 from .errors import Vec2SlugError
 from .experiments import find
+from .merged import stepper_for
 from .minilm import MiniLMEmbedder
-from .models import CachedDecoder, Decoder
+from .models import Decoder
 from .pipeline import least_risk_slugs, load_model, record, run_data
 from .retrieval import Index
 from .risk import RiskConfig
@@ -206,7 +207,8 @@ def decode_rows(
         least = min(int(length) + way.extra_words, most)
         config = replace(base, min_words=max(base.min_words, least)) if way.extra_words else base
         part = rows.vectors[chosen]
-        found = search(CachedDecoder(model), part, strings, config, progress=bar.update)
+        stepper, seen = stepper_for(model, strings)
+        found = search(stepper, part, seen, config, progress=bar.update)
         for i, best in zip(chosen, found.candidates, strict=True):
             candidates[i] = best
         steps[chosen] = found.steps
@@ -233,7 +235,8 @@ def trace_run(run: Run) -> dict[str, Any]:
         }
         trace.append(row)
 
-    search(CachedDecoder(model), rows.vectors[:1], strings, config, watch=watch)
+    stepper, seen = stepper_for(model, strings)
+    search(stepper, rows.vectors[:1], seen, config, watch=watch)
     reference = rows.pairs["slug"].iloc[0]
     return {"reference": reference, "settings": configuration(), "trace": trace}
 

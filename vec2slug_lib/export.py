@@ -19,6 +19,7 @@ from .decoding import DecodingConfig
 from .errors import Vec2SlugError
 from .experiments import find_experiment
 from .files import atomic, file_sha256, read_json, write_json
+from .merged import is_merged
 from .models import Decoder, DecoderConfig
 from .risk import RiskConfig
 from .runs import Run
@@ -69,16 +70,19 @@ def release(run: Run, folder: Path) -> None:
     """Write the release folder of a trained run.
 
     Raises:
-        Vec2SlugError: the run's weights are not on this machine.
+        Vec2SlugError: the run's weights are not on this machine, or its vocabulary merges hyphens
+            into words, which the predictor does not read.
     """
     weights = run.folder / "model.safetensors"
     if not weights.is_file():
         raise Vec2SlugError(f"expected weights at {weights}, found none: train the run first")
+    tokenizer = Tokenizer.from_file(str(run.folder / "tokenizer.json"))
+    if is_merged(token_strings(tokenizer)):
+        raise Vec2SlugError(f"expected hyphens to be tokens of their own in {run.folder}")
     manifest = run.manifest
     config = DecoderConfig(**manifest["model"])
     folder.mkdir(parents=True, exist_ok=True)
     save_decoder(load_decoder(config, weights), folder / "model.safetensors", int8=True)
-    tokenizer = Tokenizer.from_file(str(run.folder / "tokenizer.json"))
     copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
     copyfile(run.folder / "history.jsonl", folder / "history.train.jsonl")
     decoding = DecodingConfig(max_tokens=config.max_slug_tokens)
