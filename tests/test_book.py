@@ -175,7 +175,7 @@ def test_works_from_a_file(browser):
 
 def rounded(units):
     """A share as the viewer writes it: JavaScript rounds ties up, Python to even."""
-    return str((Decimal(units) / UNIT).quantize(Decimal("0.001"), ROUND_HALF_UP))
+    return str(Decimal(units / UNIT).quantize(Decimal("0.001"), ROUND_HALF_UP))
 
 
 def check_step(page, example, at):
@@ -211,7 +211,7 @@ def test_stepping_shows_the_values_computed_in_python(browser, root, screen):
     address = f"{root}notebooks/10_logit_lens.html"
     with visit(browser, address, root, **SCREENS[screen]) as (page, problems):
         first, other = models["3j"]["examples"][0], models["3j"]["examples"][-1]
-        back, forward = page.get_by_role("button", name="Back"), page.get_by_text("Next →")
+        back, forward = page.get_by_text("← Back"), page.get_by_text("Next →")
         check_step(page, first, 0)
         assert back.is_disabled()
         page.locator(".v2s-steps").press("ArrowRight")
@@ -237,9 +237,9 @@ def test_stepping_shows_the_values_computed_in_python(browser, root, screen):
         check_step(page, first, 0)
         page.locator(".v2s-tokens button").nth(2).click()
         check_step(page, first, 2)
-        page.get_by_label("Page").select_option(label=other["name"])
+        page.locator("[data-v2s=page]").select_option(label=other["name"])
         check_step(page, other, 0)
-        page.get_by_label("Model").select_option("4c")
+        page.locator("[data-v2s=model]").select_option("4c")
         check_step(page, models["4c"]["examples"][-1], 0)
         page.locator(".v2s-tokens button").nth(1).press("ArrowRight")
         check_step(page, models["4c"]["examples"][-1], 1)
@@ -249,7 +249,7 @@ def test_stepping_shows_the_values_computed_in_python(browser, root, screen):
 def test_every_step_of_every_page_can_be_reached(browser, root):
     with visit(browser, f"{root}notebooks/10_logit_lens.html", root) as (page, problems):
         for example in steps_record("3j")["examples"]:
-            page.get_by_label("Page").select_option(label=example["name"])
+            page.locator("[data-v2s=page]").select_option(label=example["name"])
             page.locator(".v2s-tokens button").first.focus()
             for step in example["steps"]:
                 assert page.locator(".v2s-tokens [aria-current]").inner_text() == step["token"]
