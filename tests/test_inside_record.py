@@ -1,6 +1,7 @@
 """A tiny decoder taken apart: reports of cuts, heads and steps against what can be worked out."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def make_subject(merged=False, layers=2):
     vectors = np.random.default_rng(0).normal(size=(ROWS, 12)).astype(np.float32)
     references = [SLUGS[i % 3] for i in range(ROWS)]
     written = Subject(model, tokenizer, vectors, references, references)
-    return written._replace(slugs=greedy_slugs(written))
+    return replace(written, slugs=greedy_slugs(written))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "merged"])

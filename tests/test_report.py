@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 
+import pandas as pd
 import pytest
 
 from vec2slug_lib.report import (
     METRICS,
+    by_layer,
     comparison,
     learning_curves,
     listed,
@@ -13,6 +15,7 @@ from vec2slug_lib.report import (
     outcomes,
     signed,
     span,
+    within,
 )
 from vec2slug_lib.runs import Run
 
@@ -29,6 +32,17 @@ def test_an_interval_shows_both_ends_with_their_signs():
     assert span(interval(-0.0124, 0.3)) == "-0.012 to +0.300"
     assert span(interval(1, 2), 1) == "+1.0 to +2.0"
     assert signed(interval(-0.1, 0.3)) == "+0.100 (-0.100 to +0.300)"
+    assert within(interval(-0.1, 0.3)) == "0.10 (-0.10 to 0.30)"
+
+
+def test_lines_over_layers_have_their_intervals_and_dotted_twins():
+    points = pd.DataFrame([interval(0, 2), interval(1, 2)], index=["input", "1"])
+    given = pd.DataFrame({"b": [3.0]}, index=["1"])
+    line, other, dotted = by_layer({"a": points, "b": points}, "title", "axis", given).data
+    assert (line.name, list(line.x), list(line.y)) == ("a", ["input", "1"], [1, 1.5])
+    assert list(line.error_y.array) == [1, 0.5]
+    assert (dotted.name, list(dotted.y), dotted.line.dash) == ("b", [3], "dot")
+    assert dotted.line.color == other.line.color != line.line.color
 
 
 @pytest.mark.parametrize(

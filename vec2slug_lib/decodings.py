@@ -125,8 +125,8 @@ def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) 
 
 def decode_run(run: Run, way: Way) -> dict[str, Any]:
     """Decode the test rows of a run in another way and compare with its own slugs."""
-    rows, before = _test_rows(run), run.predictions
-    model, strings = _decoder(run)
+    rows, before = scored_rows(run), run.predictions
+    model, strings = decoder_of(run)
     own = before["prediction"].tolist()
     began = time.monotonic()
     with tqdm(total=len(own), desc=way.says, unit="slug") as bar:
@@ -217,8 +217,8 @@ def decode_rows(
 
 def trace_run(run: Run) -> dict[str, Any]:
     """Search the run's first test row to the end and note what each step leaves."""
-    rows = _test_rows(run)
-    model, strings = _decoder(run)
+    rows = scored_rows(run)
+    model, strings = decoder_of(run)
     config = DecodingConfig(max_tokens=model.config.max_slug_tokens, stopping="exhaustive")
     trace: list[dict[str, Any]] = []
 
@@ -242,11 +242,17 @@ def trace_run(run: Run) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)  # a chapter decodes one run in many ways
-def _test_rows(run: Run) -> Dataset:
+def scored_rows(run: Run) -> Dataset:
+    """The test rows that a run's predictions are about."""
     return run_data(run).test_rows()
 
 
-def _decoder(run: Run) -> tuple[Decoder, list[str]]:
+def decoder_of(run: Run) -> tuple[Decoder, list[str]]:
+    """A run's decoder and its tokens as strings.
+
+    Raises:
+        Vec2SlugError: the run is an MLP's, or its weights are not on disk.
+    """
     model, strings = load_model(run)
     if not isinstance(model, Decoder):
         raise Vec2SlugError(f"expected a decoder in {run.folder}, found an MLP")

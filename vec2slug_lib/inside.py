@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .evaluation import RESAMPLES, Interval, bootstrap_means
-from .interpret import SOURCES, TARGETS, lens, look, source_kinds, target_kinds
+from .interpret import (
+    SOURCES,
+    TARGETS,
+    hyphens_merged,
+    lens,
+    look,
+    source_kinds,
+    target_kinds,
+)
 from .models import Decoder
 from .slugs import STOPWORDS
 from .vocab import EOS, PAD
@@ -27,24 +35,22 @@ BINS = 20  # of a distribution of shares
 EXAMPLES = 8  # tokens shown layer by layer
 
 
-def mean_over(values: Array, counted: Array, seed: int = 0) -> Interval:
+def mean_over(values: Array, counted: Array) -> Interval:
     """Mean over tokens with a 95 % bootstrap interval over rows.
 
     Args:
         values: ``[N, T]``.
         counted: which of them count, bool ``[N, T]``.
-        seed: of the bootstrap.
     """
-    return ratio_of([(values, counted)], seed)
+    return ratio_of([(values, counted)])
 
 
-def ratio_of(means: Sequence[tuple[Array, Array]], seed: int = 0) -> Interval:
+def ratio_of(means: Sequence[tuple[Array, Array]]) -> Interval:
     """Ratio of two means over tokens, or one mean, with a 95 % bootstrap interval over rows.
 
     Args:
         means: values and which of them count, each ``[N, T]``: of the numerator, then perhaps of
             the denominator.
-        seed: of the bootstrap.
     """
     columns = [x for v, counted in means for x in (np.where(counted, v, 0).sum(1), counted.sum(1))]
     sums = np.stack(columns, axis=1).astype(float)
@@ -55,7 +61,7 @@ def ratio_of(means: Sequence[tuple[Array, Array]], seed: int = 0) -> Interval:
             found: Array = parts[:, 0] / parts[:, 1] if len(means) > 1 else parts[:, 0]
         return found
 
-    low, high = np.nanpercentile(ratio(bootstrap_means(sums, RESAMPLES, seed)), [2.5, 97.5])
+    low, high = np.nanpercentile(ratio(bootstrap_means(sums, RESAMPLES, seed=0)), [2.5, 97.5])
     value = float(ratio(sums.sum(0, keepdims=True))[0])
     return {"value": value, "low": float(low), "high": float(high)}
 
@@ -85,7 +91,7 @@ def routes(ids: Tensor, marks: Tensor) -> Tensor:
     """
     n, t = ids.shape
     hyphens = marks[ids]
-    word = hyphens.cumsum(1) - hyphens.long() * (int(marks.sum()) == 1)
+    word = hyphens.cumsum(1) - hyphens.long() * (not hyphens_merged(marks))
     seen = torch.full((n, t, t), ROUTES.index("earlier words"))
     seen[hyphens[:, None, :].expand(n, t, t)] = ROUTES.index("hyphen")
     same = (word[:, :, None] == word[:, None, :]) & ~hyphens[:, None, :]
@@ -197,7 +203,7 @@ def leader_kinds(leader: Tensor, ids: Tensor, marks: Tensor) -> Tensor:
     kinds = torch.full_like(leader, LEADERS.index("another"))
     kinds[(same & (place > place[:, None])).any(-1)] = LEADERS.index("written later")
     kinds[(same & (place < place[:, None])).any(-1)] = LEADERS.index("written before")
-    alone = marks if int(marks.sum()) == 1 else torch.zeros_like(marks)
+    alone = torch.zeros_like(marks) if hyphens_merged(marks) else marks
     kinds[alone[leader] | (leader == EOS)] = LEADERS.index("hyphen or eos")
     kinds[leader == written] = LEADERS.index("the token written")
     return kinds

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from tqdm import tqdm
 from . import evaluation, vocab
 from .dataset import Dataset
 from .decoding import DecodingConfig, Stepper, greedy
+from .decodings import decoder_of, scored_rows
 from .errors import Vec2SlugError
 from .export import load_release
 from .inside import attention_report, by_kind, lens_report
@@ -35,7 +38,7 @@ from .interpret import (
 )
 from .merged import MergedStepper, is_merged
 from .models import Decoder
-from .pipeline import load_model, predict, record, run_data
+from .pipeline import predict, record
 from .runs import kept
 from .vectors import Floats
 
@@ -44,7 +47,8 @@ DRAWS = 10  # of random heads, each as many as are called routing heads
 DIGITS = 5  # kept of every number
 
 
-class Subject(NamedTuple):
+@dataclass(frozen=True)
+class Subject:
     """A decoder, and what it wrote about N pages."""
 
     model: Decoder
@@ -53,12 +57,12 @@ class Subject(NamedTuple):
     slugs: list[str]
     references: list[str]
 
-    @property
+    @cached_property
     def strings(self) -> list[str]:
         """Its vocabulary."""
         return vocab.token_strings(self.tokenizer)
 
-    @property
+    @cached_property
     def marks(self) -> Tensor:
         """Which tokens hold a hyphen."""
         return hyphen_marks(self.strings)
@@ -66,8 +70,11 @@ class Subject(NamedTuple):
     def first(self, count: int) -> Subject:
         """The same with its first pages only."""
         rows = slice(count)
-        return self._replace(
-            vectors=self.vectors[rows], slugs=self.slugs[rows], references=self.references[rows]
+        return replace(
+            self,
+            vectors=self.vectors[rows],
+            slugs=self.slugs[rows],
+            references=self.references[rows],
         )
 
     def encode(self, slugs: Sequence[str]) -> Tensor:
@@ -82,10 +89,8 @@ def subject_of_run(experiment: str, preset: str = "book", rows: int = ROWS) -> S
         Vec2SlugError: an MLP's run, or one whose weights are not on disk.
     """
     run = record(experiment, preset)
-    model, _ = load_model(run)
-    if not isinstance(model, Decoder):
-        raise Vec2SlugError(f"expected a decoder in {run.folder}, found an MLP")
-    pages, written = run_data(run).test_rows(), run.predictions
+    model, _ = decoder_of(run)
+    pages, written = scored_rows(run), run.predictions
     tokenizer = vocab.load(run.folder / "tokenizer.json")
     slugs, references = written["prediction"].tolist(), pages.pairs["slug"].tolist()
     return Subject(model.eval(), tokenizer, pages.vectors, slugs, references).first(rows)
@@ -185,17 +190,17 @@ def cuts_report(subject: Subject, ids: Tensor, cuts: dict[str, Blocked | None]) 
         slugs), ``f1`` (Token F1 of the greedy slugs), ``lost`` (paired difference to the uncut
         model's), ``same`` (share of slugs unchanged), ``diversity``, ``slugs`` of the first pages.
     """
-    own = subject.encode(subject.references)
+    own, vectors = subject.encode(subject.references), torch.from_numpy(subject.vectors)
+    kinds = target_kinds(ids, subject.marks)[:, 1:].numpy()
+    real = np.minimum(target_kinds(own, subject.marks)[:, 1:].numpy(), 0)
     base: tuple[NDArray[Any], ...] | None = None
     found = {}
     for name, blocked in tqdm(cuts.items(), "cutting", unit="way", delay=2):
         with cut(subject.model, blocked) if blocked else nullcontext():
-            losses, others = (losses_of(subject, x) for x in (ids, own))
+            losses, others = (token_losses(subject.model, vectors, x).numpy() for x in (ids, own))
             slugs = greedy_slugs(subject)
         f1 = evaluation.token_overlap(slugs, subject.references)[2]
         base = base or (losses, others, np.array(slugs), f1)
-        kinds = target_kinds(ids, subject.marks)[:, 1:].numpy()
-        real = np.where(target_kinds(own, subject.marks)[:, 1:].numpy() < 0, -1, 0)
         added = by_kind((losses - base[0])[None], kinds, TARGETS)
         added |= by_kind((losses - base[0])[None], np.minimum(kinds, 0), ["all"])
         found[name] = {
@@ -208,14 +213,6 @@ def cuts_report(subject: Subject, ids: Tensor, cuts: dict[str, Blocked | None]) 
             "diversity": evaluation.diversity(slugs)["value"],
             "slugs": slugs[:5],
         }
-    return found
-
-
-def losses_of(subject: Subject, ids: Tensor) -> NDArray[Any]:
-    """`token_losses` of a subject."""
-    found: NDArray[Any] = token_losses(
-        subject.model, torch.from_numpy(subject.vectors), ids
-    ).numpy()
     return found
 
 

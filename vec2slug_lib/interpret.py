@@ -59,6 +59,11 @@ def hyphen_marks(strings: Sequence[str]) -> Tensor:
     return torch.tensor([token[0] == "-" for token in strings])
 
 
+def hyphens_merged(marks: Tensor) -> bool:
+    """Whether several tokens hold a hyphen: those that begin words."""
+    return int(marks.sum()) > 1
+
+
 def source_kinds(ids: Tensor, marks: Tensor) -> Tensor:
     """Index into `SOURCES` of each token ``[N, T]``; -1 for padding."""
     kinds = torch.where(marks[ids], SOURCES.index("hyphen"), SOURCES.index("subword"))
@@ -72,7 +77,7 @@ def target_kinds(ids: Tensor, marks: Tensor) -> Tensor:
 
     Where hyphens are merged, a token with one is the first subword of its word.
     """
-    merged = int(marks.sum()) > 1
+    merged = hyphens_merged(marks)
     after = F.pad(marks[ids[:, :-1]] | (ids[:, :-1] == BOS), (1, 0))
     first = marks[ids] if merged else after & ~marks[ids]
     kinds = torch.where(first, TARGETS.index("first subword"), TARGETS.index("later subword"))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import plotly.graph_objects as go
 from IPython.display import HTML
 from plotly.subplots import make_subplots
 
 from .evaluation import Interval
-from .figures import COLOURS, show, table
+from .figures import COLOURS, bars, show, table
 from .runs import Run
 
 METRICS = {
@@ -37,6 +38,12 @@ def span(interval: Interval, digits: int = 3) -> str:
 def signed(interval: Interval) -> str:
     """A difference with its interval, for a cell of a table."""
     return f"{interval['value']:+.3f} ({span(interval)})"
+
+
+def within(interval: Mapping[str, float], digits: int = 2) -> str:
+    """A value with its interval."""
+    value, low, high = (f"{interval[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} ({low} to {high})"
 
 
 def moves(
@@ -76,6 +83,29 @@ def comparison(runs: Mapping[str, Run], difference: Mapping[str, Interval], capt
     columns["difference"] = [interval["value"] for interval in found]
     frame = pd.DataFrame(columns, index=pd.Index(METRICS.values(), name="metric"))
     return table(frame.assign(**{"95 %": [span(interval) for interval in found]}), caption)
+
+
+def by_layer(
+    series: Mapping[str, pd.DataFrame], title: str, yaxis: str, dotted: pd.DataFrame | None = None
+) -> go.Figure:
+    """Figure of quantities over layers, a line with intervals for each.
+
+    Args:
+        series: name to points (columns value, low and high), their index the layers.
+        title: of the figure.
+        yaxis: title of its axis.
+        dotted: columns to set beside the lines of the same name.
+    """
+    figure = go.Figure()
+    for (name, points), colour in zip(series.items(), COLOURS, strict=False):
+        line = {"x": points.index, "line_color": colour, "name": name}
+        figure.add_scatter(y=points["value"], error_y=bars(points), mode="lines+markers", **line)
+        if dotted is not None and name in dotted:
+            line |= {"x": dotted.index, "showlegend": False}
+            figure.add_scatter(y=dotted[name], mode="lines", line_dash="dot", **line)
+    figure.update_layout(title=title, xaxis_title="layer", yaxis_title=yaxis, xaxis_type="category")
+    figure.update_yaxes(rangemode="tozero")
+    return figure
 
 
 def learning_curves(runs: Mapping[str, Run]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from .interpret import layer_logits, look
 from .minilm import MiniLMEmbedder
 from .pipeline import predict, record
 from .runs import kept
+from .vectors import Floats
 
 PAGES = 12  # test rows shown after the book's own articles
 UNIT = 10_000  # probabilities and shares of attention are whole numbers of 1 / UNIT
@@ -38,19 +40,26 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
 
     def make() -> dict[str, Any]:
         slugs = [run.examples[example.name] for example in load_examples()]
-        return steps_report(subject_of_run(experiment, preset, PAGES), slugs)
+        vectors = example_vectors(MiniLMEmbedder())
+        return steps_report(subject_of_run(experiment, preset, PAGES), vectors, slugs)
 
     return kept(run, "steps", make, remake)
 
 
 def steps_of_subject(subject: Subject) -> dict[str, Any]:
     """The same of any decoder, which writes the slugs of the articles first."""
-    found = predict(subject.model, example_vectors(MiniLMEmbedder()), subject.strings)
-    return steps_report(subject.first(PAGES), [slug for slug, _ in found])
+    vectors = example_vectors(MiniLMEmbedder())
+    slugs = [slug for slug, _ in predict(subject.model, vectors, subject.strings)]
+    return steps_report(subject.first(PAGES), vectors, slugs)
 
 
-def steps_report(subject: Subject, article_slugs: Sequence[str]) -> dict[str, Any]:
+def steps_report(subject: Subject, vectors: Floats, slugs: Sequence[str]) -> dict[str, Any]:
     """Every step of the decoder on the book's articles and then on the subject's pages.
+
+    Args:
+        subject: the decoder and its pages.
+        vectors: of the articles ``[12, input_dim]``.
+        slugs: what the decoder wrote about them.
 
     Returns:
         ``size`` (of the vocabulary), ``ranks`` (at which ``curve`` is given) and ``examples``: each
@@ -59,9 +68,10 @@ def steps_report(subject: Subject, article_slugs: Sequence[str]) -> dict[str, An
     articles, size = load_examples(), len(subject.strings)
     names = [f"Article: {article.title}" for article in articles]
     names += [f"Test page: {slug}" for slug in subject.references]
-    whole = subject._replace(
-        vectors=np.concatenate([example_vectors(MiniLMEmbedder()), subject.vectors]),
-        slugs=[*article_slugs, *subject.slugs],
+    whole = replace(
+        subject,
+        vectors=np.concatenate([vectors, subject.vectors]),
+        slugs=[*slugs, *subject.slugs],
         references=[*(article.slug for article in articles), *subject.references],
     )
     ranks = np.unique(np.geomspace(1, size, POINTS).round().astype(int)).tolist()
