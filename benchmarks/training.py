@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from vec2slug_lib.decoder_objective import DecoderObjective, Examples
 from vec2slug_lib.models import Decoder, DecoderConfig
+from vec2slug_lib.tokens import EOS, PAD
 from vec2slug_lib.training import Trainer, TrainingConfig
-from vec2slug_lib.vocab import EOS, PAD, encode, train_bpe
+from vec2slug_lib.vocab import encode, train_bpe
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.parquet"
 MODEL = DecoderConfig(scaled_input=True)

@@ -9,8 +9,9 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from vec2slug_lib.decoding import EOS, HYPHEN, SPECIALS, DecodingConfig
+from vec2slug_lib.decoding import DecodingConfig
 from vec2slug_lib.slugs import STOPWORDS
+from vec2slug_lib.tokens import EOS, HYPHEN, SPECIALS
 
 SUBWORDS = ["a", "the", "of", "b", "ab", "c", "cat", "dog7", "9", "s", "x" * 20, "y" * 45]
 

@@ -21,18 +21,10 @@ from plain_beam_search import (
     vocabularies,
 )
 
-from vec2slug_lib import vocab
-from vec2slug_lib.decoding import (
-    EOS,
-    HYPHEN,
-    SPECIALS,
-    Candidate,
-    DecodingConfig,
-    greedy,
-    search,
-)
+from vec2slug_lib.decoding import Candidate, DecodingConfig, greedy, search
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.slugs import is_valid
+from vec2slug_lib.tokens import EOS, HYPHEN, SPECIALS
 
 # --- differential and property tests ---
 
@@ -231,10 +223,6 @@ def test_progress_counts_documents_and_no_document_is_no_work():
     empty = search(HistoryStepper(tiny_model), np.zeros((0, 1)), TINY)
     assert empty.candidates == []
     assert empty.steps.shape == (0,)
-
-
-def test_specials_are_those_of_the_vocabulary():
-    assert (SPECIALS, EOS, HYPHEN) == (vocab.SPECIALS, vocab.EOS, vocab.HYPHEN)
 
 
 # --- bad input ---

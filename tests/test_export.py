@@ -9,7 +9,7 @@ import torch
 from vec2slug_lib import export, vocab
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.runs import Run
-from vec2slug_lib.vocab import SPECIALS
+from vec2slug_lib.tokens import SPECIALS
 
 
 def test_layout_and_keys_are_the_studys(release):

@@ -8,7 +8,7 @@ from vec2slug_lib import inside, vocab
 from vec2slug_lib.inside import LEADERS, ROUTES
 from vec2slug_lib.interpret import SOURCES, TARGETS, encode_slugs, lens, look
 from vec2slug_lib.models import Decoder, DecoderConfig
-from vec2slug_lib.vocab import BOS, EOS, HYPHEN, PAD
+from vec2slug_lib.tokens import BOS, EOS, HYPHEN, PAD
 
 PLAIN = torch.arange(20) == HYPHEN
 STRINGS = [*vocab.SPECIALS, *"abcdefghijklmno"]

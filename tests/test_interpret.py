@@ -17,7 +17,7 @@ from vec2slug_lib.interpret import (
     look,
 )
 from vec2slug_lib.models import CachedDecoder, Decoder, DecoderConfig
-from vec2slug_lib.vocab import BOS, EOS, HYPHEN, PAD
+from vec2slug_lib.tokens import BOS, EOS, HYPHEN, PAD
 
 TINY = DecoderConfig(
     input_dim=12, embed_dim=16, num_heads=2, num_layers=3, max_slug_tokens=10, vocab_size=20

@@ -17,14 +17,15 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # In the order in which the data passes through: a module imports only from those before it.
 ORDER = """
     errors files slugs vectors sources corpus embedding minilm openai_embedder baselines dataset
-    dataset_build spans span_set examples vocab clustering models merged weights word_table
+    dataset_build spans span_set examples tokens vocab clustering models merged weights word_table
     losses training decoder_objective ranking decoding risk retrieval evaluation scaling
     word_order collapse mlp_model mlp experiments runs word_record pipeline decodings batch
-    claims interpret inside export inside_record steps inference figures report parameters cli
+    claims interpret inside cached step_graph export inside_record steps inference figures report parameters cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {
-    "errors", "files", "slugs", "vectors", "vocab", "ranking", "decoding", "risk", "inference"
+    "errors", "files", "slugs", "vectors", "tokens", "ranking", "decoding", "risk", "cached",
+    "inference",
 }  # fmt: skip
 
 

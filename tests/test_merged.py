@@ -11,7 +11,7 @@ from vec2slug_lib.decoding import DecodingConfig, search
 from vec2slug_lib.decodings import Way, decode_rows
 from vec2slug_lib.merged import MergedStepper, is_merged, stepper_for
 from vec2slug_lib.models import CachedDecoder, Decoder, DecoderConfig
-from vec2slug_lib.vocab import BOS, EOS, HYPHEN, PAD, SPECIALS, UNK
+from vec2slug_lib.tokens import BOS, EOS, HYPHEN, PAD, SPECIALS, UNK
 
 STRINGS = [*SPECIALS, "a", "b", "ab", "-a", "-b", "-ba"]
 A, B, AB, DASH_A, DASH_B, DASH_BA = range(5, 11)

@@ -17,7 +17,7 @@ from vec2slug_lib.models import (
     Decoder,
     DecoderConfig,
 )
-from vec2slug_lib.vocab import BOS
+from vec2slug_lib.tokens import BOS
 from vec2slug_lib.weights import folded_state, load_decoder, save_decoder
 
 TINY = DecoderConfig(

@@ -16,8 +16,8 @@ from vec2slug_lib.decoder_objective import Batches, DecoderObjective, Examples, 
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.losses import batch_loss
 from vec2slug_lib.models import Decoder, DecoderConfig
+from vec2slug_lib.tokens import BOS, EOS, PAD
 from vec2slug_lib.training import Trainer, TrainingConfig, train
-from vec2slug_lib.vocab import BOS, EOS, PAD
 from vec2slug_lib.weights import load_decoder
 
 torch.set_num_threads(1)  # tiny matrices; and the same sums in every process

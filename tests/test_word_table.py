@@ -9,7 +9,7 @@ import torch
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.minilm import MiniLMEmbedder
 from vec2slug_lib.models import Decoder, DecoderConfig
-from vec2slug_lib.vocab import SPECIALS
+from vec2slug_lib.tokens import SPECIALS
 from vec2slug_lib.word_table import SCALE, fill, projection, token_vectors
 
 CONFIG = DecoderConfig(

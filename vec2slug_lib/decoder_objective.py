@@ -20,9 +20,9 @@ from torch import Tensor
 from .errors import Vec2SlugError
 from .losses import batch_loss, eos_weights, word_loss
 from .models import Decoder, DecoderConfig
+from .tokens import BOS, EOS, PAD
 from .training import TrainingConfig, fingerprint
 from .vectors import Floats
-from .vocab import BOS, EOS, PAD
 from .weights import save_decoder
 
 

@@ -7,7 +7,6 @@ leaves the batch. What a document gets depends on neither its neighbours nor the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, Protocol
@@ -16,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Vec2SlugError
-from .ranking import best_tokens, blocks, log_sum_exp, place
+from .ranking import FIRST, Scores, Vocabulary, best_subwords, blocks, log_sum_exp, place, scores_of
 from .slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
-from .vocab import EOS, HYPHEN, SPECIALS
+from .tokens import EOS, HYPHEN
 
 MAX_CHARS = 80
-SUBWORD = re.compile("[a-z0-9]+")
-NEVER = 1 << 20  # the "length" of a token that no slug may hold
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
@@ -35,11 +32,11 @@ Watch = Callable[[Sequence[str], Floats, Sequence[Mapping[str, float]]], object]
 class Stepper(Protocol):
     """A decoder that goes on by one token at a time and remembers its last batch of rows."""
 
-    def start(self, embeddings: Logits) -> Logits:
+    def start(self, embeddings: Logits) -> Logits | Scores:
         """Begin a batch: float32 [N, D] vectors to logits [N, V] after the prefix and <bos>."""
 
-    def step(self, parents: Ints, tokens: Ints) -> Logits:
-        """Append a token to each row and return the logits [M, V] that follow.
+    def step(self, parents: Ints, tokens: Ints) -> Logits | Scores:
+        """Append a token to each row and return the logits [M, V] that follow, or their scores.
 
         Row i of the new batch continues row ``parents[i]`` of the previous batch with
         ``tokens[i]``; rows may be dropped, duplicated and reordered.
@@ -128,7 +125,7 @@ def greedy(
 def search(
     stepper: Stepper,
     embeddings: Logits,
-    token_strings: Sequence[str],
+    token_strings: Sequence[str] | Vocabulary,
     config: DecodingConfig | None = None,
     top_k: int = 1,
     chunk_size: int = 128,
@@ -144,7 +141,8 @@ def search(
     Args:
         stepper: the decoder.
         embeddings: document vectors, float32 [N, D].
-        token_strings: the vocabulary, V strings, the five special tokens first.
+        token_strings: the vocabulary, V strings, the five special tokens first; or what
+            `Vocabulary.of` has made of them, for many searches.
         config: decoding settings; the project's defaults if None.
         top_k: candidates returned per document (fewer if fewer distinct ones finish).
         chunk_size: documents searched side by side; bounds the memory, not the result.
@@ -164,7 +162,12 @@ def search(
         raise Vec2SlugError(f"expected vectors of shape [N, D], got {embeddings.shape}")
     if top_k < 1 or chunk_size < 1:
         raise Vec2SlugError(f"expected top_k, chunk_size >= 1, got {top_k} and {chunk_size}")
-    vocabulary = _Vocabulary.of(token_strings, config)
+    vocabulary = token_strings
+    if not isinstance(vocabulary, Vocabulary):
+        vocabulary = Vocabulary.of(vocabulary)
+    if config.min_words * (vocabulary.shortest + 1) - 1 > MAX_CHARS:
+        wanted = f"{config.min_words} words that fit in {MAX_CHARS} characters"
+        raise Vec2SlugError(f"expected tokens for {wanted}, the shortest has {vocabulary.shortest}")
     candidates: list[list[Candidate]] = []
     steps = []
     for begin in range(0, len(embeddings), chunk_size):
@@ -175,31 +178,6 @@ def search(
         if progress:
             progress(len(chunk.pools))
     return Beams(candidates, np.concatenate(steps) if steps else np.zeros(0, np.int64))
-
-
-@dataclass(frozen=True)
-class _Vocabulary:
-    """Token strings, and the characters [V] each adds: 0 for <eos> and hyphen, which have rules."""
-
-    strings: Sequence[str]
-    lengths: Ints
-    shortest: int
-    longest: int
-
-    @classmethod
-    def of(cls, strings: Sequence[str], config: DecodingConfig) -> _Vocabulary:
-        if tuple(strings[:5]) != SPECIALS:
-            raise Vec2SlugError(f"expected a vocabulary beginning {SPECIALS}, got {strings[:5]}")
-        lengths = np.array([len(s) if SUBWORD.fullmatch(s) else NEVER for s in strings], np.int64)
-        subwords = lengths[lengths < NEVER]
-        if not len(subwords):
-            raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
-        shortest, longest = int(subwords.min()), int(subwords.max())
-        lengths[[EOS, HYPHEN]] = 0
-        if config.min_words * (shortest + 1) - 1 > MAX_CHARS:
-            wanted = f"{config.min_words} words that fit in {MAX_CHARS} characters"
-            raise Vec2SlugError(f"expected tokens for {wanted}, the shortest has {shortest}")
-        return cls(strings, lengths, shortest, longest)
 
 
 class _Allowed(NamedTuple):
@@ -227,11 +205,14 @@ class _Extensions(NamedTuple):
 class _Search:
     """The state of one chunk: rows (hypotheses) grouped by document, and finished slugs."""
 
-    def __init__(self, vocabulary: _Vocabulary, config: DecodingConfig, top_k: int, n: int) -> None:
+    def __init__(self, vocabulary: Vocabulary, config: DecodingConfig, top_k: int, n: int) -> None:
         self.vocabulary, self.config, self.top_k = vocabulary, config, top_k
         self.texts = [""] * n  # one a row
         self.log_p = np.zeros(n)  # [rows]
         self.owner = np.arange(n)  # [rows], ascending
+        self.started = np.zeros(n, np.int64)  # [rows] words begun
+        self.opening = np.ones(n, np.bool_)  # [rows] whether a word begins next
+        self.chars = np.zeros(n, np.int64)  # [rows]
         self.pools: list[dict[str, float]] = [{} for _ in range(n)]
         self.steps = np.zeros(n, np.int64)
 
@@ -240,7 +221,7 @@ class _Search:
         logits = stepper.start(embeddings)
         for length in range(self.config.max_tokens):
             self.steps[np.unique(self.owner)] += 1
-            extensions, forced = self._extend(self._checked(logits), length)
+            extensions, forced = self._extend(self._scores(logits), length)
             survivors = self._select(extensions, forced)
             if watch:
                 watch(self.texts, self.log_p, self.pools)
@@ -248,48 +229,64 @@ class _Search:
                 break
             logits = stepper.step(survivors.row, survivors.token)
 
-    def _checked(self, logits: Logits) -> Logits:
-        """The logits, if they are finite and one row a hypothesis."""
-        expected = (len(self.texts), len(self.vocabulary.strings))
-        logits = np.asarray(logits, dtype=np.float32)
-        if logits.shape != expected:
-            raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
-        if not all(np.isfinite(block).all() for block in blocks(logits)):
+    def _scores(self, logits: Logits | Scores) -> Scores:
+        """Scores of finite logits, one row a hypothesis."""
+        if isinstance(logits, Scores):
+            finite = np.isfinite([logits.eos, logits.hyphen, logits.total]).all()
+        else:
+            expected = (len(self.texts), len(self.vocabulary.strings))
+            logits = np.asarray(logits, dtype=np.float32)
+            if logits.shape != expected:
+                raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
+            finite = np.bool_(all(np.isfinite(block).all() for block in blocks(logits)))
+        if not finite:
             raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
-        return logits
+        if isinstance(logits, Scores):
+            return logits
+        return scores_of(logits + self.vocabulary.never, self.config.beam_width)
 
-    def _extend(self, logits: Logits, length: int) -> tuple[_Extensions, Bools]:
-        """<eos>, where allowed, and the best other tokens of each row; which <eos> are forced."""
-        started = np.array([_word_count(text) for text in self.texts])
-        opening = np.array([not text or text[-1] == "-" for text in self.texts])
-        allowed = self._allowed(started, opening, length)
-        logits = _suppress(logits, allowed, self.vocabulary)
-        normaliser = log_sum_exp(logits)
-        if self.config.distinct_words:
-            again = [_repeats(text, self.config.stopwords) for text in self.texts]
+    def _extend(self, scores: Scores, length: int) -> tuple[_Extensions, Bools]:
+        """<eos> and hyphen, where allowed, and the best subwords; which <eos> are forced."""
+        allowed, config = self._allowed(length), self.config
+        subwords, best, tokens = self._subwords(scores, allowed)
+        never = np.float32(-np.inf)
+        eos = np.where(allowed.eos, scores.eos, never)
+        hyphen = np.where(allowed.hyphen, scores.hyphen, never)
+        normaliser = np.logaddexp(np.logaddexp(eos, hyphen, dtype=np.float64), subwords)
+        if config.distinct_words:
+            again = [_repeats(text, config.stopwords) for text in self.texts]
             closed = np.array(again) & ~allowed.forced & (allowed.room >= self.vocabulary.shortest)
-            logits[closed, EOS] = logits[closed, HYPHEN] = -np.inf  # and no other token gains by it
-            allowed = allowed._replace(eos=allowed.eos & ~closed)
-        stopping = np.flatnonzero(allowed.eos)
-        stop_log_p = logits[stopping, EOS] - normaliser[stopping]
-        logits[:, EOS] = -np.inf
-        logits[allowed.forced] = -np.inf
-        row, token = best_tokens(logits, self.config.beam_width)
-        log_p = np.concatenate([logits[row, token] - normaliser[row], stop_log_p])
-        row = np.concatenate([row, stopping])
-        token = np.concatenate([token, np.full(len(stopping), EOS)])
-        log_p += self.log_p[row]
+            eos[closed] = hyphen[closed] = never  # and no other token gains by it
+        hyphen[allowed.forced], best[allowed.forced] = never, never
+        logits = np.column_stack([eos, hyphen, best])
+        row, place = np.nonzero(logits > never)
+        log_p = logits[row, place] - normaliser[row] + self.log_p[row]
+        token = np.column_stack([np.full((len(eos), 2), (EOS, HYPHEN)), tokens])[row, place]
         # Within a word nothing changes the number of words; where one opens, every token does.
-        counted = np.minimum(started + opening, self.config.reward_cap)[row]
-        rank = log_p + self.config.length_reward * counted
+        counted = np.minimum(self.started + self.opening, config.reward_cap)[row]
+        rank = log_p + config.length_reward * counted
         return _Extensions(row, token, log_p, rank), allowed.forced
 
-    def _allowed(self, started: Ints, opening: Bools, length: int) -> _Allowed:
+    def _subwords(self, scores: Scores, allowed: _Allowed) -> tuple[Floats, Logits, Ints]:
+        """Log of the summed exponentials of the subwords that fit, and the best of them."""
+        total, best, tokens = scores.total.astype(np.float64), scores.best.copy(), scores.tokens
+        tight = np.flatnonzero(allowed.room < self.vocabulary.longest)
+        if len(tight):
+            lengths = self.vocabulary.lengths[FIRST:]
+            fits = lengths <= allowed.room[tight, None]
+            logits = np.where(fits, scores.all_subwords(tight), np.float32(-np.inf))
+            best[tight], few = best_subwords(logits, best.shape[1])
+            tokens = tokens.copy()
+            total[tight], tokens[tight] = log_sum_exp(logits), few
+        return total, best, tokens
+
+    def _allowed(self, length: int) -> _Allowed:
         """Grammar, then the token and character limits, for M rows of ``length`` tokens each."""
         config, pair = self.config, 1 + self.vocabulary.shortest  # a hyphen and a subword
+        started, opening = self.started, self.opening
         ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
         tokens_left = config.max_tokens - 1 - length
-        chars_left = MAX_CHARS - np.array([len(text) for text in self.texts])
+        chars_left = MAX_CHARS - self.chars
         hyphen = ~opening & (started < config.max_words)
         eos = ~opening & (started >= config.min_words) & (length >= config.min_tokens)
         eos &= ~(ends & config.suppress_eos_after_stopword)
@@ -317,12 +314,19 @@ class _Search:
         others = extensions.take(~ends)
         others = others.take(place(owner[others.row]) < width)
         others = others.take(~self._done(owner[others.row], others.log_p)[owner[others.row]])
-        self.texts = [
-            self.texts[row] + self.vocabulary.strings[token]
-            for row, token in zip(others.row.tolist(), others.token.tolist(), strict=True)
-        ]
-        self.log_p, self.owner = others.log_p, owner[others.row]
+        self._grow(others)
         return others
+
+    def _grow(self, others: _Extensions) -> None:
+        """Rows become their extensions."""
+        row, token, strings = others.row, others.token, self.vocabulary.strings
+        self.texts = [
+            self.texts[i] + strings[t] for i, t in zip(row.tolist(), token.tolist(), strict=True)
+        ]
+        hyphen = token == HYPHEN
+        self.started = self.started[row] + (self.opening[row] & ~hyphen)
+        self.chars = self.chars[row] + np.where(hyphen, 1, self.vocabulary.lengths[token])
+        self.opening, self.log_p, self.owner = hyphen, others.log_p, self.owner[row]
 
     def _done(self, owner: Ints, log_p: Floats) -> Bools:
         """Which documents may stop, given their active hypotheses (one owner and log p each)."""
@@ -338,30 +342,11 @@ class _Search:
         return np.array([len(pool) >= k and sorted(pool.values())[-k] >= b for pool, b in pairs])
 
 
-def _word_count(text: str) -> int:
-    """Words begun in a partial slug, which has no hyphen first and no two in a row."""
-    return text.count("-") + (text != "" and text[-1] != "-")
-
-
 def _repeats(text: str, stopwords: frozenset[str]) -> bool:
     """Whether the last word stood before, with or without an s at its end."""
     *before, last = text.split("-")
     alike = {last, last + "s"} | ({last[:-1]} if last.endswith("s") else set())
     return last != "" and last not in stopwords and not alike.isdisjoint(before)
-
-
-def _suppress(logits: Logits, allowed: _Allowed, vocabulary: _Vocabulary) -> Logits:
-    """A copy of the logits [M, V] with minus infinity at what is not allowed."""
-    lengths = vocabulary.lengths
-    logits = logits + np.where(lengths == NEVER, -np.inf, 0).astype(np.float32)
-    tight = np.flatnonzero(allowed.room < vocabulary.longest)
-    if len(tight):
-        # <eos> and hyphen have length 0 here: their own rules decide.
-        fits = lengths <= np.maximum(allowed.room[tight], 0)[:, None]
-        logits[tight] = np.where(fits, logits[tight], np.float32(-np.inf))
-    logits[~allowed.hyphen, HYPHEN] = -np.inf
-    logits[~allowed.eos, EOS] = -np.inf
-    return logits
 
 
 def _score(slug: str, log_p: float, config: DecodingConfig) -> float:

@@ -23,7 +23,8 @@ from .merged import is_merged
 from .models import Decoder, DecoderConfig
 from .risk import RiskConfig
 from .runs import Run
-from .vocab import SPECIALS, token_strings
+from .tokens import SPECIALS
+from .vocab import token_strings
 from .weights import load_decoder, save_decoder
 
 TOLERANCE = 1e-3

@@ -20,8 +20,8 @@ from .decoding import Candidate, DecodingConfig, search
 from .errors import Vec2SlugError
 from .files import read_json
 from .risk import RiskConfig, Witnesses, least_risk_search
+from .tokens import BOS
 from .vectors import Floats, check_vectors
-from .vocab import BOS
 
 if TYPE_CHECKING:  # pandas is not needed to read a slug
     from .retrieval import Index

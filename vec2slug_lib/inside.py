@@ -25,7 +25,7 @@ from .interpret import (
 )
 from .models import Decoder
 from .slugs import STOPWORDS
-from .vocab import EOS, PAD
+from .tokens import EOS, PAD
 
 Array = NDArray[Any]
 

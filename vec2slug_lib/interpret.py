@@ -19,7 +19,7 @@ from torch import Tensor
 
 from . import vocab
 from .models import Attention, Block, Decoder
-from .vocab import BOS, EOS, PAD
+from .tokens import BOS, EOS, PAD
 
 Ints = npt.NDArray[np.int64]
 # Of layer number and ids [N, T]: which heads of which tokens may not see the prefix, [N, heads, T].

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .models import Decoder
-from .vocab import EOS, PAD, SPECIALS
+from .tokens import EOS, PAD, SPECIALS
 
 
 def eos_weights(lengths: npt.ArrayLike, max_tokens: int) -> npt.NDArray[np.float32]:

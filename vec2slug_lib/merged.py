@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from .models import CachedDecoder, Decoder
-from .vocab import BOS, EOS, HYPHEN, SPECIALS, UNK
+from .tokens import BOS, EOS, HYPHEN, SPECIALS, UNK
 
 Logits = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

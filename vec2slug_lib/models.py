@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .errors import Vec2SlugError
-from .vocab import BOS
+from .tokens import BOS
 
 KeyValue = tuple[Tensor, Tensor]  # each [N, positions, heads, head width]
 

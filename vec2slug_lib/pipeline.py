@@ -40,6 +40,7 @@ from .risk import RiskConfig, Witnesses, least_risk_search
 from .runs import Metrics, Run, environment, open_run, runs_dir, save_results
 from .slugs import words
 from .span_set import span_set
+from .tokens import EOS, SPECIALS
 from .training import Objective, TrainingConfig, TrainingResult, train
 from .vectors import Floats
 from .weights import load_decoder
@@ -169,7 +170,7 @@ def model_config(task: Task) -> Config:
     """Shape of the task's model, with as many outputs as its vocabulary has entries."""
     width, size = task.data.vectors.shape[1], task.tokenizer.get_vocab_size()
     if task.experiment.model == "mlp":
-        preset = replace(task.preset, vocab_size=size - len(vocab.SPECIALS))
+        preset = replace(task.preset, vocab_size=size - len(SPECIALS))
         return mlp_config(task.experiment, preset, width)
     return decoder_config(task.experiment, replace(task.preset, vocab_size=size), width)
 
@@ -208,7 +209,7 @@ def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
     if not task.experiment.word_table:
         return None
     model = Decoder(config)
-    ids = [i for row in task.ids(task.data.part("train")) for i in (*row, vocab.EOS)]
+    ids = [i for row in task.ids(task.data.part("train")) for i in (*row, EOS)]
     tokens = vocab.token_strings(task.tokenizer)
     vectors = word_table.token_vectors(tokens, MiniLMEmbedder())
     word_table.fill(model, vectors, np.bincount(ids, minlength=len(tokens)).tolist())
@@ -217,7 +218,7 @@ def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
 
 def word_sets(task: Task, part: Dataset) -> mlp.WordSets:
     """Vectors and cluster ids of a split."""
-    first = len(vocab.SPECIALS)
+    first = len(SPECIALS)
     ids = [[i - first for i in row if i >= first] for row in task.ids(part)]
     return mlp.WordSets(part.vectors, ids)
 
@@ -258,7 +259,7 @@ def predict(
     is the Token F1 to expect. Without one, the slug is that of the project's search.
     """
     if isinstance(model, MLP):
-        return predict_sets(model, vectors, strings[len(vocab.SPECIALS) :])
+        return predict_sets(model, vectors, strings[len(SPECIALS) :])
     config = DecodingConfig(max_tokens=model.config.max_slug_tokens)
     stepper, strings = stepper_for(model, strings, bf16=quick)
     if quick:
@@ -353,7 +354,7 @@ def diagnose(run: Run, model: MLP, rows: Dataset, strings: Sequence[str]) -> dic
     """What `mlp.diagnose` finds out about a trained MLP on the test rows."""
     task = make_task(run.manifest["experiment"], run.manifest["preset"])
     train_sets, val_sets = (word_sets(task, task.data.part(name)) for name in ("train", "val"))
-    names, references = list(strings[len(vocab.SPECIALS) :]), rows.pairs["slug"].tolist()
+    names, references = list(strings[len(SPECIALS) :]), rows.pairs["slug"].tolist()
     return mlp.diagnose(model, train_sets, val_sets, word_sets(task, rows), references, names)
 
 

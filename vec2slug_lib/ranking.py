@@ -1,20 +1,89 @@
-"""Array work of a beam search: normalisers, the best tokens of each row, places within groups.
+"""What a beam search asks of rows of logits: normalisers, the best subwords, places in groups.
 
 Rows of logits are taken a few at a time, so that what is made of them stays in the cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .errors import Vec2SlugError
+from .tokens import EOS, HYPHEN, SPECIALS
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
 BLOCK = 1 << 18  # values: a mebibyte of float32
+FIRST = len(SPECIALS)  # the first subword
+SUBWORD = re.compile("[a-z0-9]+")
+NEVER = 1 << 20  # the "length" of a token that no slug may hold
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Token strings, characters [V] that each adds, minus infinity [V] where a token may not be."""
+
+    strings: Sequence[str]
+    lengths: Ints
+    never: Logits
+    shortest: int
+    longest: int
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> Vocabulary:
+        """What a search needs of V strings, worked out once.
+
+        Raises:
+            Vec2SlugError: the special tokens do not come first, or no token is a subword.
+        """
+        if tuple(strings[:5]) != SPECIALS:
+            raise Vec2SlugError(f"expected a vocabulary beginning {SPECIALS}, got {strings[:5]}")
+        lengths = np.array([len(s) if SUBWORD.fullmatch(s) else NEVER for s in strings], np.int64)
+        subwords = lengths[lengths < NEVER]
+        if not len(subwords):
+            raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
+        shortest, longest = int(subwords.min()), int(subwords.max())
+        never = np.where(lengths == NEVER, -np.inf, 0).astype(np.float32)
+        never[[EOS, HYPHEN]] = 0  # they have rules of their own
+        return cls(strings, lengths, never, shortest, longest)
+
+
+class Scores(NamedTuple):
+    """M rows of logits as a search sees them; subwords are all tokens but the special ones."""
+
+    eos: Logits  # [M]
+    hyphen: Logits  # [M]
+    total: Floats  # [M] log of the subwords' summed exponentials
+    best: Logits  # [M, k] the largest logits of subwords, in order
+    tokens: Ints  # [M, k] whose they are
+    subwords: Logits  # [rows, V - 5] where all logits of subwords are
+    rows: Ints | None = None  # [M] in which of those rows; each in its own if None
+
+    def take(self, index: Ints) -> Scores:
+        """The scores of some rows; nothing of the size of the vocabulary is copied."""
+        eos, hyphen, total, best, tokens, subwords, rows = self
+        rows = index if rows is None else rows[index]
+        few = (eos[index], hyphen[index], total[index], best[index], tokens[index])
+        return Scores(*few, subwords, rows)
+
+    def all_subwords(self, index: Ints) -> Logits:
+        """Logits ``[n, V - 5]`` of some rows."""
+        return self.subwords[index if self.rows is None else self.rows[index]]
+
+
+def scores_of(logits: Logits, width: int) -> Scores:
+    """Scores of logits ``[M, V]`` with the ``width`` best subwords of each row."""
+    subwords = logits[:, FIRST:]
+    best, tokens = best_subwords(subwords, width)
+    total = log_sum_exp(subwords)
+    return Scores(logits[:, EOS], logits[:, HYPHEN], total, best, tokens, subwords)
 
 
 def blocks(logits: Logits) -> Iterator[Logits]:
@@ -25,29 +94,35 @@ def blocks(logits: Logits) -> Iterator[Logits]:
 
 def log_sum_exp(logits: Logits) -> Floats:
     """Log of the summed exponentials of each row [M]; never below the row's largest logit."""
-    highest, total = logits.max(axis=1), np.empty(len(logits))
+    total = np.empty(len(logits))
     done = 0
-    with np.errstate(over="ignore"):  # finite logits may lie further apart than float32 reaches
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for block in blocks(logits):
-            rows = slice(done, done := done + len(block))
-            total[rows] = np.exp(block - highest[rows, None]).sum(axis=1)
-    return np.asarray(highest.astype(np.float64) + np.log(total))
+            # Finite logits may lie further apart than float32 reaches; a row may be all minus
+            # infinity, where nothing is allowed.
+            highest = np.maximum(block.max(axis=1), np.finfo(np.float32).min)
+            sums = np.exp(block - highest[:, None]).sum(axis=1)
+            total[done : done + len(block)] = highest.astype(np.float64) + np.log(sums)
+            done += len(block)
+    return total
 
 
-def best_tokens(logits: Logits, width: int) -> tuple[Ints, Ints]:
-    """Rows and tokens of the ``width`` largest finite logits a row; ties go to the lower token."""
-    kth = max(logits.shape[1] - width, 0)
-    lowest = np.finfo(np.float32).min
-    found, done = [np.zeros(0, np.int64)], 0
+def best_subwords(logits: Logits, width: int) -> tuple[Logits, Ints]:
+    """The ``width`` largest of each row ``[M, V - 5]`` and their tokens; ties to the lower token.
+
+    Where there are fewer subwords than ``width``, so many.
+    """
+    width = min(width, logits.shape[1])
+    kth, found = logits.shape[1] - width, [np.zeros((0, width), np.int64)]
     for block in blocks(logits):
-        threshold = np.maximum(np.partition(block, kth, axis=1)[:, kth], lowest)
-        found.append(np.flatnonzero(block >= threshold[:, None]) + done * logits.shape[1])
-        done += len(block)
-    row, token = np.divmod(np.concatenate(found), logits.shape[1])
-    order = np.lexsort((token, -logits[row, token], row))
-    row, token = row[order], token[order]
-    best = place(row) < width
-    return row[best], token[best]
+        lowest = np.partition(block, kth, axis=1)[:, kth, None]
+        # Of equal values at the edge, a partition alone would take any.
+        row, token = np.nonzero(block >= lowest)
+        order = np.lexsort((token, -block[row, token], row))
+        row, token = row[order], token[order]
+        found.append(token[place(row) < width].reshape(-1, width))
+    tokens = np.concatenate(found)
+    return np.take_along_axis(logits, tokens, axis=1), tokens + FIRST
 
 
 def place(group: Ints) -> Ints:

@@ -16,9 +16,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from .errors import Vec2SlugError
 from .files import atomic
+from .tokens import BOS, EOS, HYPHEN, PAD, SPECIALS, UNK
 
-SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "-")
-PAD, BOS, EOS, UNK, HYPHEN = range(len(SPECIALS))
 ALPHABET = tuple(ascii_lowercase + digits)
 
 

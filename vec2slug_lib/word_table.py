@@ -16,8 +16,8 @@ import torch
 from .embedding import Embedder
 from .errors import Vec2SlugError
 from .models import Decoder, WordHead
+from .tokens import SPECIALS
 from .vectors import Floats
-from .vocab import SPECIALS
 
 SCALE = 0.5  # of a unit vector: a tied table serves as input too, where 0.02 an entry is usual
 

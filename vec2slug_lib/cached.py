@@ -1,0 +1,122 @@
+"""Decoding with a cache over the graph of one step: numpy and onnxruntime, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from .ranking import Ints, Logits, Scores, place
+from .tokens import BOS, EOS, HYPHEN, SPECIALS
+
+KEPT = 0.75  # share of the documents below which the others' memory is given back
+ROOM = 16  # nodes by which the memory of a document grows
+Bools = NDArray[np.bool_]
+
+
+class CachedStepper:
+    """Stepper over a step graph; keys and values are stored once a document, for all its rows.
+
+    Args:
+        session: over a graph of `step_graph`.
+        shape: the part ``model`` of ``model.json``.
+        width: best subwords of each row that a search will ask for.
+    """
+
+    def __init__(
+        self, session: onnxruntime.InferenceSession, shape: Mapping[str, Any], width: int
+    ) -> None:
+        self.session, self.shape = session, shape
+        self.width = min(width, shape["vocab_size"] - len(SPECIALS))
+        self.names = [node.name for node in session.get_outputs()]
+        self.layers = [name for i in range(shape["num_layers"]) for name in _layer(i)]
+
+    def start(self, embeddings: Logits) -> Scores:
+        """Begin a row an embedding ``[N, input_dim]``; its scores after ``<bos>``."""
+        count, d, heads = len(embeddings), self.shape["embed_dim"], self.shape["num_heads"]
+        shape = (count, heads, ROOM, d // heads)
+        self.caches = [np.zeros(shape, np.float32) for _ in self.layers]
+        self.topic = np.zeros((0, d), np.float32)
+        self.used, self.position = 0, 1
+        self.owner = np.arange(count)  # [rows] document of a row, ascending
+        sees = np.zeros((count, 1, 2, ROOM + 2), np.bool_)
+        sees[:, :, :, ROOM] = sees[:, :, 1, ROOM + 1] = True  # the prefix, and <bos> itself
+        scores = self._run(embeddings, np.full(count, BOS), sees)
+        self.seen = np.zeros((count, ROOM), np.bool_)  # [rows, nodes] what a row descends from
+        self.seen[:, :2] = True
+        return scores
+
+    def step(self, parents: Ints, tokens: Ints) -> Scores:
+        """Continue row ``parents[i]`` with ``tokens[i]``; rows of a document stay together."""
+        owner, seen = self.owner[parents], self.seen[parents]
+        slot = place(owner)
+        slots = int(slot.max()) + 1
+        self.owner = owner = self._fit(owner, slots)
+        count, room = self.caches[0].shape[0], self.caches[0].shape[2]
+        self.seen = np.pad(seen, ((0, 0), (0, room - seen.shape[1])))
+        ids = np.full((slots, count), EOS)  # of slots without a row, which nobody reads
+        ids[slot, owner] = tokens
+        sees = np.zeros((count, 1, slots, room + slots), np.bool_)
+        sees[owner, 0, slot, :room] = self.seen
+        sees[:, 0, np.arange(slots), room + np.arange(slots)] = True
+        self.seen[np.arange(len(slot)), self.used + slot] = True
+        self.position += 1
+        nothing = np.zeros((0, self.shape["input_dim"]), np.float32)
+        return self._run(nothing, ids.ravel(), sees).take(slot * count + owner)
+
+    def word_logits(self, embeddings: Logits) -> Logits:
+        """Logits ``[N, V]`` of the word head."""
+        self.start(embeddings)
+        logits: Logits = self.found["word_logits"].numpy()
+        return logits
+
+    def _fit(self, owner: Ints, slots: int) -> Ints:
+        """Make room for new nodes and forget documents without rows; the owners among the rest."""
+        alive, among = np.unique(owner, return_inverse=True)
+        count, heads, room, width = self.caches[0].shape
+        grown = room if self.used + slots <= room else room + max(ROOM, slots)
+        if grown == room and len(alive) >= KEPT * count:
+            return owner
+        for i, old in enumerate(self.caches):
+            self.caches[i] = np.empty((len(alive), heads, grown, width), np.float32)
+            self.caches[i][:, :, : self.used] = old[alive, :, : self.used]
+            self.caches[i][:, :, self.used :] = 0  # a weight of 0 would not hide a NaN
+        self.topic = self.topic[alive] if len(self.topic) else self.topic
+        return among
+
+    def _run(self, embeddings: Logits, ids: Ints, sees: Bools) -> Scores:
+        """One call of the graph; its new nodes enter the caches."""
+        mask = np.where(sees, np.float32(0), np.float32(-np.inf))
+        feeds: dict[str, Any] = dict(zip(self.layers, self.caches, strict=True))
+        feeds |= {
+            "src_embedding": embeddings, "token_ids": ids, "mask": mask,
+            "position": np.array([self.position]), "width": np.array([self.width]),
+        }  # fmt: skip
+        if self.shape.get("head_dim"):
+            feeds["topic"] = self.topic
+        values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
+        found = self.session.run_with_ort_values(self.names, values)
+        self.found = dict(zip(self.names, found, strict=True))
+        slots = sees.shape[2]
+        for name, cache in zip(self.layers, self.caches, strict=True):
+            cache[:, :, self.used : self.used + slots] = self.found[f"new_{name}"].numpy()
+        self.used += slots
+        if self.shape.get("head_dim"):
+            self.topic = self.found["new_topic"].numpy()
+        return self._scores()
+
+    def _scores(self) -> Scores:
+        special, subwords, total, best, tokens = (
+            self.found[name].numpy()
+            for name in (
+                "special_logits", "subword_logits", "log_sum", "best_logits", "best_tokens",
+            )
+        )  # fmt: skip
+        return Scores(special[:, EOS], special[:, HYPHEN], total, best, tokens, subwords)
+
+
+def _layer(index: int) -> tuple[str, str]:
+    return f"keys_{index}", f"values_{index}"
