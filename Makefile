@@ -30,11 +30,11 @@ $(STAMP): requirements.txt pyproject.toml
 
 MODEL := data/models/vec2slug-minilm-small
 
-$(MODEL)/model.onnx: $(MODEL)/model.safetensors | $(STAMP)
-	@echo "== Model: exporting the ONNX graph of $(MODEL)"
+$(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors | $(STAMP)
+	@echo "== Model: exporting the ONNX graphs of $(MODEL)"
 	@$(BIN)/vec2slug export $(MODEL)
 
-book: $(STAMP) $(MODEL)/model.onnx
+book: $(STAMP) $(MODEL)/manifest.onnx.json
 	@mkdir -p _build
 	@key=$$($(KEY)); if [ "$$key" != "$$(cat _build/key 2>/dev/null)" ]; then \
 	  echo "== Cache: library, data or versions have changed, every notebook runs again"; \

@@ -52,5 +52,5 @@ def release(run, tmp_path_factory):
     """The release folder of ``run``, ONNX graph included."""
     folder = tmp_path_factory.mktemp("release") / "tiny"
     export.release(run, folder)
-    export.export_onnx(folder)
+    export.export_graphs(folder)
     return folder

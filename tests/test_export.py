@@ -1,3 +1,4 @@
+import hashlib
 import json
 from shutil import copytree
 
@@ -15,7 +16,8 @@ from vec2slug_lib.tokens import SPECIALS
 def test_layout_and_keys_are_the_studys(release):
     files = {path.name for path in release.iterdir()}
     assert files == {
-        "model.onnx", "model.json", "model.safetensors", "tokenizer.json", "README.md",
+        "model.onnx", "model_cached.onnx", "model_quantized.onnx", "model.json",
+        "model.safetensors", "tokenizer.json", "README.md", "inference.py",
         "manifest.train.json", "manifest.onnx.json", "history.train.jsonl",
     }  # fmt: skip
     content = json.loads((release / "model.json").read_text())
@@ -47,6 +49,32 @@ def test_graph_has_the_studys_inputs_and_follows_torch(release):
             expected += [model.word_logits(source).numpy()] if headed else []
         for ours, torchs in zip(session.run(None, inputs), expected, strict=True):
             np.testing.assert_allclose(ours, torchs, atol=1e-4)
+
+
+def test_manifests_tell_hashes_and_differences(release):
+    train, onnx = (
+        json.loads((release / f"manifest.{name}.json").read_text()) for name in ("train", "onnx")
+    )
+    for name, digest in (train["sha256"] | onnx["sha256"]).items():
+        assert hashlib.sha256((release / name).read_bytes()).hexdigest() == digest
+    assert set(onnx["graphs"]) == set(onnx["opset"]) == {
+        "model.onnx", "model_cached.onnx", "model_quantized.onnx",
+    }  # fmt: skip
+    for name, found in onnx["graphs"].items():
+        assert found["bytes"] == (release / name).stat().st_size
+        exact = name != "model_quantized.onnx"
+        assert (found["max_difference"] < onnx["tolerance"]) == exact
+        assert found["argmax_agreement"] > (0.999 if exact else 0.9)
+
+
+def test_a_graph_that_differs_from_torch_is_no_release(release, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    copytree(release, folder)
+    wrong = {"bytes": 1, "max_difference": 0.1, "argmax_agreement": 1.0}
+    monkeypatch.setattr(export, "compare", lambda *_: wrong)
+    with pytest.raises(Vec2SlugError, match=r"within 0\.001 of torch, got 0\.1"):
+        export.export_graphs(folder)
+    assert not (folder / "manifest.onnx.json").exists()
 
 
 def test_int8_weights_give_the_runs_model(release, run):

@@ -1,23 +1,29 @@
 import json
+import pickle
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from vec2slug_lib import inference
 from vec2slug_lib.decoding import search
 from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.evaluation import token_overlap
 from vec2slug_lib.export import load_release
-from vec2slug_lib.inference import Sidecar, SlugPredictor, with_hash
+from vec2slug_lib.inference import WEIGHTS, Sidecar, SlugPredictor, with_hash
 from vec2slug_lib.models import CachedDecoder
 from vec2slug_lib.pipeline import least_risk_slugs
 from vec2slug_lib.retrieval import Index
 from vec2slug_lib.slugs import is_valid
+from vec2slug_lib.weights import read_weights
 
 
 def vectors(n, width, seed=0):
@@ -43,16 +49,144 @@ def test_onnx_and_torch_give_the_same_slugs(release):
         np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-3)
 
 
-def test_the_graph_is_made_on_first_use_and_only_then(release, tmp_path):
+def test_the_graphs_are_made_on_first_use_and_only_then(release, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(release, folder)
-    (folder / "model.onnx").unlink()
+    (folder / "model_cached.onnx").unlink()
     slugs = SlugPredictor.from_dir(folder).predict(vectors(3, 24))
-    written = (folder / "model.onnx").stat().st_mtime_ns
+    written = (folder / "model_cached.onnx").stat().st_mtime_ns
     assert SlugPredictor.from_dir(folder).predict(vectors(3, 24)) == slugs
-    assert (folder / "model.onnx").stat().st_mtime_ns == written
-    manifest = json.loads((folder / "manifest.onnx.json").read_text())
-    assert manifest["max_difference"] < manifest["tolerance"]
+    assert (folder / "model_cached.onnx").stat().st_mtime_ns == written
+
+
+def studys_layout(release, folder):
+    """A copy of a release as the study would have written it: without our files and hashes."""
+    shutil.copytree(release, folder)
+    state = read_weights(load_release(release), release / WEIGHTS[0])
+    torch.save(state, folder / "model.pt")
+    for name in ("model.safetensors", "model_cached.onnx", "model_quantized.onnx"):
+        (folder / name).unlink()
+    for name in ("manifest.train.json", "manifest.onnx.json"):
+        (folder / name).write_text('{"tolerance": 0.001, "sha256": "of something else"}')
+    return folder
+
+
+@pytest.mark.parametrize("run", ["plain"], indirect=True)
+def test_a_folder_of_the_study_gets_a_cache_from_its_weights(release, tmp_path):
+    folder = studys_layout(release, tmp_path / "study")
+    expected = SlugPredictor.from_dir(release).predict_topk(vectors(5, 24), 2)
+    predictor = SlugPredictor.from_dir(folder)
+    assert predictor.cached
+    found = predictor.predict_topk(vectors(5, 24), 2)
+    assert [[c.slug for c in row] for row in found] == [[c.slug for c in row] for row in expected]
+
+
+def test_a_folder_without_weights_is_read_without_a_cache(release, tmp_path):
+    folder = studys_layout(release, tmp_path / "study")
+    (folder / "model.pt").unlink()
+    predictor, rows = SlugPredictor.from_dir(folder), vectors(5, 24)
+    assert not predictor.cached
+    assert predictor.predict(rows) == SlugPredictor.from_dir(release).predict(rows)
+    with pytest.raises(Vec2SlugError, match=r"model_quantized\.onnx or model\.safetensors"):
+        SlugPredictor.from_dir(folder, "int8")
+
+
+def test_a_pickle_that_would_run_code_is_refused(release, tmp_path):
+    folder = studys_layout(release, tmp_path / "study")
+
+    class Evil:
+        def __reduce__(self):
+            return (Path(tmp_path / "ran").touch, ())
+
+    with (folder / "model.pt").open("wb") as file:
+        pickle.dump({"embedding_projection.weight": Evil()}, file, protocol=2)
+    with pytest.raises(Vec2SlugError, match="expected weights in"):
+        SlugPredictor.from_dir(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_rows_stream_in_order_from_an_array_a_file_and_an_iterator(release, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "ROWS", 16)  # several pieces, several workers
+    predictor, rows = SlugPredictor.from_dir(release), vectors(23, 24)
+    alone = [predictor.predict(rows[i : i + 1])[0] for i in range(23)]
+    np.save(tmp_path / "rows.npy", rows)
+    done = []
+    for given_rows in (rows, np.load(tmp_path / "rows.npy", mmap_mode="r"), iter(rows)):
+        found = predictor.stream(given_rows, progress=done.append)
+        assert [candidates[0].slug for candidates in found] == alone
+        assert sum(done) == 23
+        done.clear()
+    assert list(predictor.stream(iter([]))) == []
+
+
+def test_a_stream_takes_no_more_rows_than_it_needs(release, monkeypatch):
+    monkeypatch.setattr(inference, "ROWS", 8)
+    taken = []
+
+    def endless():
+        for i in range(10**9):
+            taken.append(i)
+            yield vectors(1, 24, i)[0]
+
+    first = next(SlugPredictor.from_dir(release).stream(endless()))
+    assert is_valid(first[0].slug)
+    assert len(taken) < 50
+
+
+def test_a_bad_row_of_a_stream_is_named_and_what_came_before_is_kept(release, monkeypatch):
+    monkeypatch.setattr(inference, "ROWS", 16)
+    rows = vectors(9, 24)
+    rows[6] = np.nan
+    found = []
+    with pytest.raises(Vec2SlugError, match="row 6 is not finite"):
+        found.extend(SlugPredictor.from_dir(release).stream(iter(rows)))
+    assert 2 <= len(found) <= 6
+    with pytest.raises(Vec2SlugError, match="rows of one shape from row 0"):
+        list(SlugPredictor.from_dir(release).stream(iter([rows[0], rows[1, :5]])))
+    with pytest.raises(Vec2SlugError, match="k of 1 or more"):
+        next(SlugPredictor.from_dir(release).stream(rows, 0))
+
+
+def test_int8_is_valid_and_independent_of_neighbours(release):
+    predictor, rows = SlugPredictor.from_dir(release, "int8"), vectors(9, 24)
+    together = predictor.predict(rows)
+    assert all(is_valid(slug) for slug in together)
+    assert [predictor.predict(rows[i : i + 1])[0] for i in range(9)] == together
+    with pytest.raises(Vec2SlugError, match="precision to be one of"):
+        SlugPredictor.from_dir(release, "int4")
+
+
+KINDS = st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, np.bool_])
+
+
+@settings(max_examples=60)
+@given(st.data(), KINDS)
+def test_any_input_of_the_right_width_gives_slugs_or_a_clear_error(release, data, kind):
+    rows = data.draw(arrays(kind, st.tuples(st.integers(0, 3), st.just(24))))
+    with np.errstate(all="ignore"):
+        bad = len(rows) == 0 or not np.isfinite(rows).all() or (np.abs(rows) == 0).all(axis=1).any()
+    predictor = SlugPredictor.from_dir(release)
+    if bad:
+        with pytest.raises(Vec2SlugError, match=r"expected (finite|vectors)"):
+            predictor.predict_topk(rows, 2)
+        return
+    for candidates in predictor.predict_topk(rows, 2):
+        for slug, score in candidates:
+            assert re.fullmatch("[a-z0-9]+(-[a-z0-9]+){2,7}", slug)
+            assert 3 <= len(slug) <= 80
+            assert np.isfinite(score)
+
+
+@settings(max_examples=60)
+@given(
+    st.one_of(
+        arrays(st.sampled_from(["f4", "f8", "c8", "U3", "M8[s]"]), array_shapes(max_side=5)),
+        st.none(), st.text(max_size=5), st.integers(), st.lists(st.text(max_size=2), max_size=3),
+    )
+)  # fmt: skip
+def test_any_other_input_is_a_clear_error(release, rows):
+    with pytest.raises(Vec2SlugError, match="expected vectors of shape"):
+        SlugPredictor.from_dir(release).predict(rows)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))
@@ -91,30 +225,36 @@ def test_bad_vectors(release, rows, message):
         ("model.json", None, "expected a file at"),
         ("model.json", b"{}", "expected a model description"),
         ("model.json", b'{"model": {"inp', "expected JSON"),
-        ("model.onnx", b"not a graph", "expected a whole ONNX graph"),
+        ("model_cached.onnx", b"not a graph", "expected a whole ONNX graph"),
+        ("manifest.onnx.json", b'{"sha', "expected JSON"),
     ],
 )
 def test_damaged_release(release, tmp_path, name, content, message):
     folder = tmp_path / "copy"
     shutil.copytree(release, folder)
+    (folder / "manifest.train.json").unlink()  # no hashes: each check for itself
+    (folder / "manifest.onnx.json").unlink()
     (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
     with pytest.raises(Vec2SlugError, match=message):
         SlugPredictor.from_dir(folder)
 
 
-def test_tampered_weights_are_refused(release, tmp_path):
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json", "model_cached.onnx"])
+def test_tampered_files_are_refused(release, tmp_path, name):
     folder = tmp_path / "copy"
     shutil.copytree(release, folder)
-    (folder / "model.onnx").unlink()
-    weights = folder / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    if name == "model.safetensors":
+        (folder / "model_cached.onnx").unlink()
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
     with pytest.raises(Vec2SlugError, match="SHA-256"):
         SlugPredictor.from_dir(folder)
 
 
 def test_neither_graph_nor_weights(release, tmp_path):
     shutil.copy(release / "model.json", tmp_path / "model.json")
-    with pytest.raises(Vec2SlugError, match=r"model\.onnx or model\.safetensors"):
+    with pytest.raises(Vec2SlugError, match=r"model_cached\.onnx or model\.safetensors"):
         SlugPredictor.from_dir(tmp_path)
 
 
@@ -131,7 +271,7 @@ def test_the_released_model_loads_without_torch():
         "print(SlugPredictor.from_dir().predict(np.eye(384)[:2]))\n"
         "sys.exit('torch' in sys.modules)"
     )
-    inference.onnx_session(inference.DEFAULT_MODEL)  # the first use needs torch
+    SlugPredictor.from_dir()  # the first use needs torch
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(is_valid(slug) for slug in json.loads(done.stdout.replace("'", '"')))
@@ -150,7 +290,7 @@ def test_an_index_of_known_slugs_has_a_say(release):
     rows, known = vectors(4, 24), "bee-of-hive-life"
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     index = Index(rows, [known] * 4)
-    without, asked = (SlugPredictor.from_dir(release, given) for given in (None, index))
+    without, asked = (SlugPredictor.from_dir(release, index=given) for given in (None, index))
 
     def shared(predictor):
         return token_overlap(predictor.predict(rows), [known] * 4)[2].mean()

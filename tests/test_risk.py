@@ -74,13 +74,13 @@ def test_pieces_are_the_longest_tokens_that_fit():
 
 def test_each_witness_can_turn_the_choice():
     found = [[Candidate("ant-bee", 0.0), Candidate("cow-dog", -1.0), Candidate("emu-fox", -1.0)]]
-    strings = ["ant", "bee", "cow", "dog", "emu", "fox"]
+    ids = {word: i for i, word in enumerate(["ant", "bee", "cow", "dog", "emu", "fox"])}
     logits = np.array([[0, 0, 5, 5, 0, 0]], np.float32)
     near = [{"emu": 1.0, "fox": 1.0}]
     config = RiskConfig(own=0.2, neighbours=0.0, mean_words=2)
 
     def best(config, **witnesses):
-        expected = expectations(found, strings, config, **witnesses)[0]
+        expected = expectations(found, ids, config, **witnesses)[0]
         return rank(found[0], expected, None, config)[0].slug
 
     assert best(config) == "ant-bee"

@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from .errors import Vec2SlugError
+from .files import check_file, known_hash
 from .ranking import Ints, Logits, Scores, place
 from .tokens import BOS, EOS, HYPHEN, SPECIALS
 
+PLAIN = "model.onnx"  # the study's graph: no cache
+GRAPHS = {"float32": "model_cached.onnx", "int8": "model_quantized.onnx"}
 KEPT = 0.75  # share of the documents below which the others' memory is given back
 ROOM = 16  # nodes by which the memory of a document grows
 Bools = NDArray[np.bool_]
+
+
+def open_session(path: Path, shape: Mapping[str, Any]) -> onnxruntime.InferenceSession:
+    """Session over a graph that is whole, untouched and fits the description beside it.
+
+    Raises:
+        Vec2SlugError: the file is not the one of the manifest, does not load (truncated, or of an
+            opset that this onnxruntime does not know), or has other inputs or sizes.
+    """
+    check_file(path, known_hash(path.parent, path.name))
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # see step_graph
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that it does not export
+        raise Vec2SlugError(f"expected a whole ONNX graph in {path}, but: {error}") from error
+    found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
+    heads, vocab = shape["num_heads"], shape["vocab_size"]
+    sizes = {"src_embedding": (1, shape["input_dim"]), "token_ids": (0, None)}
+    if path.name == PLAIN:
+        sizes |= {"logits": (2, vocab)}
+    else:
+        last = f"keys_{shape['num_layers'] - 1}"
+        sizes |= {"subword_logits": (1, vocab - len(SPECIALS)), "mask": (1, 1), last: (1, heads)}
+    for name, (axis, size) in sizes.items():
+        if name not in found or (size is not None and found[name][axis] not in (size, None)):
+            has = found.get(name, "no such name")
+            raise Vec2SlugError(f"expected {name} with size {size} in {path}, got {has}")
+    return session
 
 
 class CachedStepper:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
        vec2slug --vectors file.npy                 one slug a row
-       vec2slug COMMAND --help                     corpus, embed, data, train, release, export"""
+       vec2slug --vectors file.npy --out slugs.jsonl    of any length; resumes
+       vec2slug COMMAND --help                     corpus, embed, data, train, export"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
         "corpus": corpus, "embed": embed, "data": data,
-        "train": train, "release": release, "export": export,
+        "train": train, "export": export,
     }  # fmt: skip
     try:
         if arguments and arguments[0] in commands:
@@ -50,26 +51,44 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def generate(argv: Sequence[str]) -> int:
-    """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE``."""
+    """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE [--out FILE]``."""
     from .inference import with_hash
 
     options = slug_options(argv)
     embedder = functools.cache(lambda: make_embedder("minilm"))
     if options.vectors:
         vectors = read_vectors(options.vectors)
-        keys = [row.tobytes() for row in vectors]
     else:
         texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
-        vectors, keys = embedder().embed(texts), [text.encode() for text in texts]
-    predictor = open_predictor(options.model, options.index, embedder)
+        vectors = embedder().embed(texts)
+    predictor = open_predictor(options, embedder)
+    if options.out:
+        return write_file(options, predictor, vectors)
     with progress_bar(len(vectors)) as bar:
         found = predictor.predict_topk(vectors, options.top_k, bar.update)
-    for candidates, key in zip(found, keys, strict=True):
+    for row, candidates in enumerate(found):
+        key = vectors[row].tobytes() if options.vectors else texts[row].encode()
         for slug, score in candidates:
             name = with_hash(slug, key) if options.unique else slug
             print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
         if options.top_k > 1 and len(found) > 1:
             print()
+    return 0
+
+
+def write_file(
+    options: argparse.Namespace, predictor: SlugPredictor, vectors: npt.NDArray[Any]
+) -> int:
+    """One JSON line a row; a second call goes on where the first was stopped."""
+    from .files import file_sha256
+    from .slug_file import write_slugs
+
+    told = (options.vectors, options.vectors.stat().st_mtime_ns, options.index, options.fast)
+    asked = [*map(str, told), options.precision, file_sha256(options.model / "model.json")]
+    with progress_bar(len(vectors)) as bar:
+        write_slugs(
+            predictor, vectors, options.out, asked, options.top_k, options.unique, bar.update
+        )
     return 0
 
 
@@ -83,33 +102,37 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--top-k", type=int, default=1, help="candidates, with their scores")
     parser.add_argument("--unique", action="store_true", help="append a short stable hash")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
+    parser.add_argument("--fast", action="store_true", help="do not proofread")
+    parser.add_argument("--out", type=Path, help="write JSON lines, and go on with what is there")
     parser.add_argument(
         "--index", type=Path, help="data folder: slugs of its nearest pages have a say too"
     )
     options = parser.parse_args(argv)
     if bool(options.texts) == bool(options.vectors):
         raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
+    if options.out and not options.vectors:
+        raise Vec2SlugError("expected --vectors FILE beside --out")
     if options.top_k < 1:
         raise Vec2SlugError(f"expected --top-k of 1 or more, got {options.top_k}")
     return options
 
 
-def open_predictor(
-    folder: Path, index: Path | None, embedder: Callable[[], Embedder]
-) -> SlugPredictor:
+def open_predictor(options: argparse.Namespace, embedder: Callable[[], Embedder]) -> SlugPredictor:
     """A release with the witnesses that it can hear: known slugs, and the embedder proofreading."""
     from .inference import Sidecar, SlugPredictor
 
     known = None
-    if index:
+    if options.index:
         from .dataset import load
         from .retrieval import Index
 
-        known = Index.of(load(index).part("train"))
-    sidecar = Sidecar.load(folder / "model.json")
+        known = Index.of(load(options.index).part("train"))
+    sidecar = Sidecar.load(options.model / "model.json")
     # The embedder is asked for only if the model can weigh its word: it takes a second to load.
-    proof = sidecar.risk and sidecar.input_dim == embedder().dimensions
-    return SlugPredictor.from_dir(folder, known, embedder().embed if proof else None)
+    proof = not options.fast and sidecar.risk and sidecar.input_dim == embedder().dimensions
+    read = embedder().embed if proof else None
+    return SlugPredictor.from_dir(options.model, options.precision, known, read)
 
 
 def progress_bar(total: int) -> Any:
@@ -120,13 +143,13 @@ def progress_bar(total: int) -> Any:
 
 
 def read_vectors(path: Path) -> npt.NDArray[np.float32]:
-    """Vectors of a ``.npy`` file as they are; the predictor checks them.
+    """Vectors of a ``.npy`` file, left on the disk; the predictor checks them.
 
     Raises:
         Vec2SlugError: the file is missing, empty, truncated or not a plain numeric array.
     """
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError as error:
         raise Vec2SlugError(f"expected vectors at {path}, found no file") from error
     except (ValueError, EOFError, OSError) as error:
@@ -237,30 +260,24 @@ def train(argv: Sequence[str]) -> int:
     return 0
 
 
-def release(argv: Sequence[str]) -> int:
-    """``vec2slug release EXPERIMENT FOLDER``: release folder of a trained run."""
-    parser = argparse.ArgumentParser("vec2slug release")
-    parser.add_argument("experiment")
-    parser.add_argument("folder", type=Path)
+def export(argv: Sequence[str]) -> int:
+    """``vec2slug export RUN FOLDER``, and ``vec2slug export FOLDER`` of a release."""
+    parser = argparse.ArgumentParser("vec2slug export")
+    parser.add_argument("run", nargs="?", help="experiment whose trained run is released")
+    parser.add_argument("folder", type=Path, help="release folder; alone, its graphs are made anew")
     parser.add_argument("--preset", default="book")
     options = parser.parse_args(argv)
-    from .export import release
+    from .export import export_graphs, release
     from .runs import open_run
 
-    release(open_run(options.experiment, options.preset), options.folder)
+    if options.run:
+        release(open_run(options.run, options.preset), options.folder)
+    manifest = export_graphs(options.folder)
+    for name, found in manifest["graphs"].items():
+        size, difference = found["bytes"] / 1e6, found["max_difference"]
+        agreement = f"{found['argmax_agreement']:.2%} of the argmaxes"
+        print(f"{name:22} {size:6.1f} MB, within {difference:.1e} of torch, {agreement}")
     print(f"released in {options.folder}")
-    return 0
-
-
-def export(argv: Sequence[str]) -> int:
-    """``vec2slug export FOLDER``: the ONNX graph of a release, checked against torch."""
-    parser = argparse.ArgumentParser("vec2slug export")
-    parser.add_argument("folder", type=Path)
-    options = parser.parse_args(argv)
-    from .export import export_onnx
-
-    manifest = export_onnx(options.folder)
-    print(f"{options.folder / 'model.onnx'}: within {manifest['max_difference']:.1e} of torch")
     return 0
 
 

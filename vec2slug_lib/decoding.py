@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,13 +232,14 @@ class _Search:
     def _scores(self, logits: Logits | Scores) -> Scores:
         """Scores of finite logits, one row a hypothesis."""
         if isinstance(logits, Scores):
-            finite = np.isfinite([logits.eos, logits.hyphen, logits.total]).all()
+            parts: Sequence[Any] = (logits.eos, logits.hyphen, logits.total)
+            finite = all(np.isfinite(part).all() for part in parts)
         else:
             expected = (len(self.texts), len(self.vocabulary.strings))
             logits = np.asarray(logits, dtype=np.float32)
             if logits.shape != expected:
                 raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
-            finite = np.bool_(all(np.isfinite(block).all() for block in blocks(logits)))
+            finite = all(np.isfinite(block).all() for block in blocks(logits))
         if not finite:
             raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
         if isinstance(logits, Scores):

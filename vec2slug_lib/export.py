@@ -10,24 +10,30 @@ from shutil import copyfile
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from . import dataset
+from .cached import GRAPHS, PLAIN, CachedStepper, open_session
+from .calibration import activation_ranges
+from .card import model_card
 from .decoding import DecodingConfig
 from .errors import Vec2SlugError
-from .experiments import find_experiment
-from .files import atomic, file_sha256, read_json, write_json
+from .files import atomic, check_file, file_sha256, known_hash, read_json, write_json
 from .merged import is_merged
 from .models import Decoder, DecoderConfig
 from .risk import RiskConfig
 from .runs import Run
-from .tokens import SPECIALS
-from .vocab import token_strings
-from .weights import load_decoder, save_decoder
+from .standalone import standalone
+from .step_graph import OPSET, write_step_graph
+from .tokens import BOS, EOS, HYPHEN, SPECIALS
+from .vocab import encode, token_strings
+from .weights import load_decoder, quantised, read_state, save_decoder
 
 TOLERANCE = 1e-3
+SAMPLE = 600  # rows that activations are measured on
+COMPARED = 64  # rows whose logits are compared with torch's
 
 # It reports packages that it could use and our graph does not need.
 logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
@@ -68,7 +74,7 @@ def model_json(
 
 
 def release(run: Run, folder: Path) -> None:
-    """Write the release folder of a trained run.
+    """Write the release folder of a trained run, all but its graphs.
 
     Raises:
         Vec2SlugError: the run's weights are not on this machine, or its vocabulary merges hyphens
@@ -88,7 +94,8 @@ def release(run: Run, folder: Path) -> None:
     copyfile(run.folder / "history.jsonl", folder / "history.train.jsonl")
     decoding = DecodingConfig(max_tokens=config.max_slug_tokens)
     write_json(folder / "model.json", model_json(config, tokenizer, decoding))
-    hashes = {"model.safetensors": file_sha256(folder / "model.safetensors")}
+    names = ("model.safetensors", "model.json", "tokenizer.json")
+    hashes = {name: file_sha256(folder / name) for name in names}
     write_json(folder / "manifest.train.json", {**manifest, "sha256": hashes})
     with atomic(folder / "README.md") as temporary:
         temporary.write_text(model_card(folder.name, run), encoding="utf-8")
@@ -100,12 +107,20 @@ def load_release(folder: Path) -> Decoder:
     Raises:
         Vec2SlugError: files are missing, or the weights are not those of the manifest.
     """
-    weights = folder / "model.safetensors"
-    shape = read_json(folder / "model.json")["model"]
-    expected = read_json(folder / "manifest.train.json")["sha256"]["model.safetensors"]
-    if not weights.is_file() or file_sha256(weights) != expected:
-        raise Vec2SlugError(f"expected {weights} with SHA-256 {expected}: missing or changed")
-    return load_decoder(DecoderConfig(**shape), weights)
+    return load_decoder(_config(folder), _weights(folder))
+
+
+def _config(folder: Path) -> DecoderConfig:
+    return DecoderConfig(**read_json(folder / "model.json")["model"])
+
+
+def _weights(folder: Path) -> Path:
+    """The weights: ours, or a state dict as the study released it."""
+    path = folder / "model.safetensors"
+    if not path.is_file() and (folder / "model.pt").is_file():
+        path = folder / "model.pt"
+    check_file(path, known_hash(folder, path.name))
+    return path
 
 
 def outputs(config: DecoderConfig) -> list[str]:
@@ -128,26 +143,81 @@ class Graph(torch.nn.Module):
         return logits, self.model.word_logits(src_embedding)
 
 
-def export_onnx(folder: Path) -> dict[str, Any]:
-    """Write ``model.onnx`` of a release and ``manifest.onnx.json`` with its check against torch.
+def export_graphs(folder: Path) -> dict[str, Any]:
+    """Write the graphs of a release, ``inference.py`` and ``manifest.onnx.json``.
 
-    Inputs ``src_embedding`` float32 ``[batch, input_dim]`` and ``token_ids`` int64
-    ``[batch, seq]``; output ``logits`` float32 ``[batch, seq, vocab]``, and of a decoder with a
-    word head also ``word_logits`` ``[batch, vocab]``.
+    ``model.onnx`` has the study's inputs ``src_embedding`` float32 ``[batch, input_dim]`` and
+    ``token_ids`` int64 ``[batch, seq]``, and its output ``logits`` float32 ``[batch, seq, vocab]``;
+    of a decoder with a word head also ``word_logits`` ``[batch, vocab]``. The other two hold one
+    step with a cache, in float32 and in int8: see `step_graph`.
+
+    Returns:
+        The manifest: of each graph its size, its hash, and how its logits differ from torch's.
 
     Raises:
-        Vec2SlugError: the graph's logits differ from torch's by more than ``TOLERANCE``.
+        Vec2SlugError: logits in float32 differ from torch's by more than ``TOLERANCE``.
     """
-    model = load_release(folder)
+    (folder / "manifest.onnx.json").unlink(missing_ok=True)  # of graphs that go now
+    model, state = load_release(folder), read_state(_weights(folder))
+    arrays = {name: value.numpy() for name, value in state.items()}
+    shape, sample = read_json(folder / "model.json")["model"], _sample(model, folder)
+    ranges = activation_ranges(model, *sample)
+    small = arrays if any(v.dtype == np.int8 for v in arrays.values()) else _codes(state)
+    with atomic(folder / PLAIN) as path:
+        write_plain_graph(model, path)
+    with atomic(folder / GRAPHS["float32"]) as path:
+        write_step_graph(path, arrays, shape)
+    with atomic(folder / GRAPHS["int8"]) as path:
+        write_step_graph(path, small, shape, ranges)
+    (folder / "inference.py").write_text(standalone(), encoding="utf-8")
+    names = (PLAIN, *GRAPHS.values())
+    manifest: dict[str, Any] = {
+        "opset": {PLAIN: 18, **dict.fromkeys(GRAPHS.values(), OPSET)},
+        "tolerance": TOLERANCE,
+        "graphs": {name: compare(model, folder / name, *sample) for name in names},
+        "sha256": {name: file_sha256(folder / name) for name in (*names, "inference.py")},
+    }
+    worst = max(manifest["graphs"][name]["max_difference"] for name in (PLAIN, GRAPHS["float32"]))
+    if worst > TOLERANCE:
+        raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {worst}")
+    write_json(folder / "manifest.onnx.json", manifest)
+    return manifest
+
+
+def _codes(state: dict[str, Tensor]) -> dict[str, Any]:
+    return {name: value.numpy() for name, value in quantised(state).items()}
+
+
+def _sample(model: Decoder, folder: Path) -> tuple[Tensor, Tensor]:
+    """Vectors and slugs to measure on: training pages where their width fits, else at random."""
+    config, rows = model.config, dataset.load(limit=SAMPLE).part("train")
+    if rows.vectors.shape[1] == config.input_dim and (folder / "tokenizer.json").is_file():
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        ids = encode(tokenizer, rows.pairs["slug"].tolist())
+        cut = [[BOS, *row, EOS][: config.max_slug_tokens] for row in ids]
+        longest = max(map(len, cut))
+        # Ends are filled with what may stand at an end; its activations count little.
+        tokens = torch.tensor([row + [EOS] * (longest - len(row)) for row in cut])
+        return torch.from_numpy(rows.vectors), tokens
+    random = torch.Generator().manual_seed(0)
+    vectors = torch.randn(SAMPLE, config.input_dim, generator=random)
+    shape = (SAMPLE, config.max_slug_tokens)
+    tokens = torch.randint(len(SPECIALS), config.vocab_size, shape, generator=random)
+    tokens[:, 0] = BOS
+    return torch.nn.functional.normalize(vectors, dim=1), tokens
+
+
+def write_plain_graph(model: Decoder, path: Path) -> None:
+    """The study's graph: whole sequences in, all logits out."""
     config = model.config
     example = (torch.randn(2, config.input_dim), torch.randint(0, config.vocab_size, (2, 7)))
     batch, seq = torch.export.Dim("batch"), torch.export.Dim("seq", max=config.max_slug_tokens)
-    with atomic(folder / "model.onnx") as temporary, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own making, none about the model
         torch.onnx.export(
             Graph(model),
             example,
-            temporary,
+            path,
             input_names=["src_embedding", "token_ids"],
             output_names=outputs(config),
             dynamic_shapes={"src_embedding": {0: batch}, "token_ids": {0: batch, 1: seq}},
@@ -155,90 +225,35 @@ def export_onnx(folder: Path) -> dict[str, Any]:
             dynamo=True,
             verbose=False,
         )
-        manifest = check_onnx(model, temporary)
-        if manifest["max_difference"] > TOLERANCE:
-            raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {manifest}")
-    write_json(folder / "manifest.onnx.json", manifest)
-    return manifest
 
 
-def check_onnx(model: Decoder, path: Path, rows: int = 64) -> dict[str, Any]:
-    """Largest difference and argmax agreement of a graph against torch on random input."""
-    config, random = model.config, torch.Generator().manual_seed(0)
-    vectors = torch.nn.functional.normalize(
-        torch.randn(rows, config.input_dim, generator=random), dim=1
-    )
-    shape = (rows, config.max_slug_tokens)
-    tokens = torch.randint(0, config.vocab_size, shape, generator=random)
+def compare(model: Decoder, path: Path, vectors: Tensor, token_ids: Tensor) -> dict[str, Any]:
+    """Size of a graph, largest difference of its logits from torch's, share of equal argmaxes."""
+    vectors, token_ids = vectors[:COMPARED], token_ids[:COMPARED]
     with torch.inference_mode():
-        expected = [output.numpy() for output in Graph(model)(vectors, tokens)]
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    inputs = {"src_embedding": vectors.numpy(), "token_ids": tokens.numpy()}
-    found = session.run(outputs(config), inputs)
-    pairs = list(zip(found, expected, strict=True))
+        expected = model(vectors, token_ids).numpy()
+    session = open_session(path, asdict(model.config))
+    if path.name == PLAIN:
+        inputs = {"src_embedding": vectors.numpy(), "token_ids": token_ids.numpy()}
+        found = session.run(["logits"], inputs)[0]
+    else:
+        # What a search never asks for is not in the scores of a step.
+        expected = expected[:, :, [EOS, HYPHEN, *range(len(SPECIALS), expected.shape[2])]]
+        found = stepwise(CachedStepper(session, asdict(model.config), 1), vectors, token_ids)
     return {
-        "opset": 18,
-        "tolerance": TOLERANCE,
-        "max_difference": max(float(np.abs(ours - torchs).max()) for ours, torchs in pairs),
-        "argmax_agreement": float((found[0].argmax(-1) == expected[0].argmax(-1)).mean()),
+        "bytes": path.stat().st_size,
+        "max_difference": float(np.abs(found - expected).max()),
+        "argmax_agreement": float((found.argmax(-1) == expected.argmax(-1)).mean()),
     }
 
 
-CARD = """---
-license: mit
-language: en
-library_name: onnxruntime
-tags: [slug-generation, embedding-to-text]
----
-# {name}
-
-URL slugs from `all-MiniLM-L6-v2` text embeddings ({input_dim} values a text). A prefix decoder,
-{num_layers} layers of width {embed_dim}, trained on {train_rows:,} vector-slug pairs whose slugs
-come from real URLs{spans}. Weights are int8 with one scale a row.
-Part of the vec2slug book, which tells how it was made and measured.
-
-| metric, {rows:,} held-out documents | value | 95 % interval |
-|---|---|---|
-{metrics}
-
-Best validation loss {best_val_loss:.3f} at step {best_step:,}; seed {seed}.
-
-## Use
-```python
-from vec2slug_lib.inference import SlugPredictor
-
-SlugPredictor.from_dir("{name}").predict(vectors)
-```
-{score}
-
-## Limits
-Only for vectors of `all-MiniLM-L6-v2`. English; trained on encyclopaedia, news, documentation and
-blog pages, so other kinds of text get vaguer slugs. The usual error is a slug that names the topic
-and misses the particular; the book's evaluation page sets it beside simple baselines.
-"""
-
-EXPECTED = "A candidate's score is the Token F1 to expect of it, from 0 to 1."
-LOG_PROBABILITY = "A candidate's score is its log probability with the search's rewards."
-
-
-def model_card(name: str, run: Run) -> str:
-    """Model card of a release, its numbers from the run's record."""
-    manifest, metrics = run.manifest, run.metrics
-    spans = find_experiment(manifest["experiment"]).pretrain
-    score = EXPECTED if manifest["model"].get("head_dim") else LOG_PROBABILITY
-    rows = [
-        f"| {metric.replace('_', ' ')} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} |"
-        for metric, m in metrics.items()
-    ]
-    return CARD.format(
-        name=name,
-        rows=len(run.predictions),
-        metrics="\n".join(rows),
-        train_rows=manifest["train_rows"],
-        best_val_loss=manifest["result"]["best_val_loss"],
-        best_step=manifest["result"]["best_step"],
-        seed=manifest["training"]["seed"],
-        spans=", after short spans of text" if spans else "",
-        score=score,
-        **manifest["model"],
-    )
+def stepwise(stepper: CachedStepper, vectors: Tensor, token_ids: Tensor) -> Any:
+    """Logits ``[N, T, V - 3]`` of <eos>, hyphen and subwords, token by token."""
+    rows, found = np.arange(len(vectors)), []
+    for t in range(token_ids.shape[1]):
+        if t == 0:
+            scores = stepper.start(vectors.numpy())
+        else:
+            scores = stepper.step(rows, token_ids[:, t].numpy())
+        found.append(np.column_stack([scores.eos, scores.hyphen, scores.all_subwords(rows)]))
+    return np.stack(found, axis=1)

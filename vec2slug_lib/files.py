@@ -67,3 +67,25 @@ def file_sha256(path: Path | str) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def check_file(path: Path, sha256: str | None) -> None:
+    """Refuse a file that is missing or, where its hash is known, not the one that was written.
+
+    Raises:
+        Vec2SlugError: there is no such file, or its SHA-256 is another.
+    """
+    if not path.is_file():
+        raise Vec2SlugError(f"expected a file at {path}, found none")
+    if sha256 is not None and file_sha256(path) != sha256:
+        raise Vec2SlugError(f"expected {path} with SHA-256 {sha256}: truncated or changed")
+
+
+def known_hash(folder: Path, name: str) -> str | None:
+    """SHA-256 of a file of a release by its manifests; None if they do not name the file."""
+    found = None
+    for manifest in ("manifest.train.json", "manifest.onnx.json"):
+        if (folder / manifest).is_file():
+            hashes = read_json(folder / manifest).get("sha256")
+            found = hashes.get(name, found) if isinstance(hashes, dict) else found
+    return found

@@ -1,4 +1,4 @@
-"""Slugs from vectors with a released model: numpy, onnxruntime and tokenizers, no torch.
+"""Slugs from vectors with a released model: numpy and onnxruntime, no torch.
 
 predictor = SlugPredictor.from_dir("data/models/vec2slug-minilm-small")
 predictor.predict(vectors)
@@ -7,37 +7,51 @@ predictor.predict(vectors)
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from .cached import GRAPHS, PLAIN, CachedStepper, open_session
 from .decoding import Candidate, DecodingConfig, search
 from .errors import Vec2SlugError
-from .files import read_json
+from .files import check_file, known_hash, read_json
+from .ranking import Vocabulary
 from .risk import RiskConfig, Witnesses, least_risk_search
 from .tokens import BOS
-from .vectors import Floats, check_vectors
+from .vectors import Floats, check_shape, check_vectors
 
 if TYPE_CHECKING:  # pandas is not needed to read a slug
     from .retrieval import Index
 
 Progress = Callable[[int], object]
+Rows = npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
+Precision = Literal["float32", "int8"]
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "data/models/vec2slug-minilm-small"
+WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
+ROWS = 256  # hypotheses searched side by side: few enough for a small memory
 
 
 @dataclass(frozen=True)
 class Sidecar:
     """``model.json``: what the weights do not say."""
 
-    input_dim: int
+    shape: dict[str, Any]  # sizes of the decoder
     token_strings: list[str]
     decoding: DecodingConfig
     risk: RiskConfig | None  # of a decoder with a word head
+
+    @property
+    def input_dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.shape["input_dim"])
 
     @classmethod
     def load(cls, path: Path) -> Sidecar:
@@ -60,20 +74,19 @@ class Sidecar:
             )
             strings = [vocab[str(index)] for index in range(model["vocab_size"])]
             risk = RiskConfig(**content["risk"]) if "risk" in content else None
-            return cls(model["input_dim"], strings, decoding, risk)
-        except (KeyError, TypeError) as error:
+            sizes = ("input_dim", "embed_dim", "num_heads", "num_layers")
+            return cls({**model, **{k: int(model[k]) for k in sizes}}, strings, decoding, risk)
+        except (KeyError, TypeError, ValueError) as error:
             raise Vec2SlugError(
                 f"expected a model description in {path}; missing {error}"
             ) from error
 
 
 class OnnxStepper:
-    """Stepper over ``model.onnx``, which has no cache: each step runs the whole sequence."""
+    """Stepper over the study's ``model.onnx``: no cache, each step runs the whole sequence."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self.session = session
-        self.embeddings = np.zeros((0, 0), np.float32)
-        self.tokens = np.zeros((0, 0), np.int64)
 
     def start(self, embeddings: Floats) -> Floats:
         """Begin a row an embedding ``[N, d]``; logits ``[N, V]`` after ``<bos>``."""
@@ -99,42 +112,55 @@ class OnnxStepper:
         return logits[:, -1]
 
 
-def onnx_session(folder: Path) -> onnxruntime.InferenceSession:
-    """Session over a release's graph, which is made from the weights if it is not there yet.
+def graph_path(folder: Path, precision: Precision) -> Path:
+    """The graph to decode with, made from the weights if it is not there yet.
+
+    A folder without weights, or a place without torch, still has the study's graph.
 
     Raises:
-        Vec2SlugError: neither graph nor weights, or a graph that does not load.
+        Vec2SlugError: neither graph nor weights.
     """
-    path = folder / "model.onnx"
-    if not path.is_file():
-        if not (folder / "model.safetensors").is_file():
-            raise Vec2SlugError(f"expected model.onnx or model.safetensors in {folder}, found none")
-        from .export import export_onnx  # torch is needed once, to make the graph
+    if precision not in GRAPHS:
+        raise Vec2SlugError(f"expected precision to be one of {list(GRAPHS)}, got {precision!r}")
+    path, plain = folder / GRAPHS[precision], folder / PLAIN
+    if not path.is_file() and any((folder / name).is_file() for name in WEIGHTS):
+        try:
+            from .export import export_graphs  # torch is needed once, to make the graph
 
-        export_onnx(folder)
-    try:
-        return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that it does not export
-        raise Vec2SlugError(f"expected a whole ONNX graph in {path}, but: {error}") from error
+            export_graphs(folder)
+        except ImportError as error:
+            if precision != "float32" or not plain.is_file():
+                how = "to make it from the weights, install vec2slug with torch"
+                raise Vec2SlugError(f"expected {path}, found none: {how}") from error
+    if not path.is_file() and not (precision == "float32" and plain.is_file()):
+        raise Vec2SlugError(f"expected {path.name} or {WEIGHTS[0]} in {folder}, found none")
+    return path if path.is_file() else plain
 
 
 class SlugPredictor:
-    """Slugs from embeddings; what one row gets does not depend on the others."""
+    """Slugs from embeddings; what one row gets depends neither on the others nor on their number.
+
+    Attributes:
+        sidecar: the model's description.
+        precision: ``float32`` or ``int8``.
+    """
 
     def __init__(
         self,
-        stepper: OnnxStepper,
+        session: onnxruntime.InferenceSession,
         sidecar: Sidecar,
         index: Index | None = None,
         read: Callable[[Sequence[str]], Floats] | None = None,
     ) -> None:
-        self.stepper, self.sidecar = stepper, sidecar
-        self.witnesses = Witnesses(stepper.word_logits, index.chances if index else None, read)
+        self.session, self.sidecar, self.index, self.read = session, sidecar, index, read
+        self.vocabulary = Vocabulary.of(sidecar.token_strings)
+        self.cached = any(node.name == "mask" for node in session.get_inputs())
 
     @classmethod
     def from_dir(
         cls,
         folder: Path | str = DEFAULT_MODEL,
+        precision: Precision = "float32",
         index: Index | None = None,
         read: Callable[[Sequence[str]], Floats] | None = None,
     ) -> SlugPredictor:
@@ -142,21 +168,24 @@ class SlugPredictor:
 
         Args:
             folder: the release.
+            precision: ``int8`` is faster and costs hardly any quality.
             index: pages with known slugs, which then have a say in the words of new ones.
             read: unit vectors of texts, such as ``MiniLMEmbedder().embed``: slugs are then
                 proofread, embedded and set beside their page.
 
         Raises:
-            Vec2SlugError: files are missing or broken, the message names the first; or a witness
-                beside a model that cannot weigh words.
+            Vec2SlugError: files are missing, broken or not those of the manifests, the message
+                names the first; or a witness beside a model that cannot weigh words.
         """
         folder = Path(folder)
+        check_file(folder / "model.json", known_hash(folder, "model.json"))
         sidecar = Sidecar.load(folder / "model.json")
         if (index or read) and sidecar.risk is None:
             raise Vec2SlugError(
                 f"expected a model with a word head beside an index or an embedder, got {folder}"
             )
-        return cls(OnnxStepper(onnx_session(folder)), sidecar, index, read)
+        session = open_session(graph_path(folder, precision), sidecar.shape)
+        return cls(session, sidecar, index, read)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Best slug of each row.
@@ -180,18 +209,95 @@ class SlugPredictor:
 
         Args, errors: as :meth:`predict`.
         """
-        checked = check_vectors(vectors, self.sidecar.input_dim)
-        risk, config, strings = (
-            self.sidecar.risk, self.sidecar.decoding, self.sidecar.token_strings
-        )  # fmt: skip
+        check_shape(vectors := np.asanyarray(vectors), self.sidecar.input_dim)
+        for begin in range(0, len(vectors), ROWS):  # before any work is done in vain
+            check_vectors(vectors[begin : begin + ROWS], self.sidecar.input_dim, begin)
+        return list(self.stream(vectors, k, progress))
+
+    def stream(
+        self, vectors: Rows, k: int = 1, progress: Progress | None = None, first: int = 0
+    ) -> Iterator[list[Candidate]]:
+        """The candidates of each row, in order, as they come; takes rows without end.
+
+        Args:
+            vectors: an array, memory-mapped or not, or an iterable of rows ``[input_dim]``.
+            k: candidates of a row.
+            progress: called with the number of rows just done.
+            first: number of the first row, for messages.
+
+        Raises:
+            Vec2SlugError: as :meth:`predict`, when the row is reached.
+        """
+        if k < 1:
+            raise Vec2SlugError(f"expected k of 1 or more, got {k}")
+        width = self.sidecar.risk.beam_width if self.sidecar.risk else 0
+        width = max(width or self.sidecar.decoding.beam_width, k)
+        pieces, workers = _pieces(vectors, max(ROWS // width, 1)), os.cpu_count() or 1
+        waiting: deque[Future[list[list[Candidate]]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
+            try:
+                for begin, piece in pieces:
+                    waiting.append(pool.submit(self._search, piece, k, width, first + begin))
+                    if len(waiting) > workers:
+                        yield from _done(waiting.popleft(), progress)
+                while waiting:
+                    yield from _done(waiting.popleft(), progress)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _search(
+        self, rows: npt.NDArray[Any], k: int, width: int, first: int
+    ) -> list[list[Candidate]]:
+        """Candidates of a few rows, of which the first has the number ``first``."""
+        checked = check_vectors(rows, self.sidecar.input_dim, first)
+        vocabulary, config, risk = self.vocabulary, self.sidecar.decoding, self.sidecar.risk
+        stepper = self._stepper(width)
         if risk is None:
-            config = replace(config, beam_width=max(config.beam_width, k))
-            return search(self.stepper, checked, strings, config, k, progress=progress).candidates
-        risk = replace(risk, beam_width=max(risk.beam_width, k))
-        found = least_risk_search(
-            self.stepper, checked, strings, config, risk, self.witnesses, progress
-        )
+            config = replace(config, beam_width=width)
+            return search(stepper, checked, vocabulary, config, k, len(rows)).candidates
+        heads = stepper.word_logits
+        witnesses = Witnesses(heads, self.index.chances if self.index else None, self.read)
+        risk = replace(risk, beam_width=width)
+        found = least_risk_search(stepper, checked, vocabulary, config, risk, witnesses)
         return [candidates[:k] for candidates in found.candidates]
+
+    def _stepper(self, width: int) -> CachedStepper | OnnxStepper:
+        if self.cached:
+            return CachedStepper(self.session, self.sidecar.shape, width)
+        return OnnxStepper(self.session)
+
+
+def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Blocks of ``size`` rows, each with the number of its first."""
+    if isinstance(vectors, np.ndarray):
+        for begin in range(0, len(vectors), size):
+            yield begin, vectors[begin : begin + size]
+        return
+    rows: list[npt.NDArray[Any]] = []
+    begin = 0
+    for row in vectors:
+        rows.append(np.asarray(row))
+        if len(rows) == size:
+            yield begin, _stack(rows, begin)
+            rows, begin = [], begin + size
+    if rows:
+        yield begin, _stack(rows, begin)
+
+
+def _stack(rows: list[npt.NDArray[Any]], begin: int) -> npt.NDArray[Any]:
+    shapes = {row.shape for row in rows}
+    if len(shapes) > 1:
+        raise Vec2SlugError(f"expected rows of one shape from row {begin} on, got {shapes}")
+    return np.stack(rows)
+
+
+def _done(
+    future: Future[list[list[Candidate]]], progress: Progress | None
+) -> Iterator[list[Candidate]]:
+    found = future.result()
+    if progress:
+        progress(len(found))
+    yield from found
 
 
 def with_hash(slug: str, key: bytes, length: int = 5) -> str:

@@ -6,7 +6,7 @@ Rows of logits are taken a few at a time, so that what is made of them stays in 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ class Vocabulary:
     """Token strings, characters [V] that each adds, minus infinity [V] where a token may not be."""
 
     strings: Sequence[str]
+    ids: Mapping[str, int]
     lengths: Ints
     never: Logits
     shortest: int
@@ -52,7 +53,8 @@ class Vocabulary:
         shortest, longest = int(subwords.min()), int(subwords.max())
         never = np.where(lengths == NEVER, -np.inf, 0).astype(np.float32)
         never[[EOS, HYPHEN]] = 0  # they have rules of their own
-        return cls(strings, lengths, never, shortest, longest)
+        ids = {token: i for i, token in enumerate(strings)}
+        return cls(strings, ids, lengths, never, shortest, longest)
 
 
 class Scores(NamedTuple):

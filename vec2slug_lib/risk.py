@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from .decoding import Beams, Candidate, DecodingConfig, Stepper, search
 from .errors import Vec2SlugError
+from .ranking import Vocabulary
 from .slugs import words
 
 Floats = NDArray[np.float32]
 Chances = Mapping[str, float]  # of words to be in the true slug
-BLOCK = 256  # rows whose word logits are in memory together
+PAGES = 256  # pages whose word logits are in memory together
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def expected_f1(slug: str, chances: Chances, mean_words: float) -> float:
 
 def expectations(
     found: Sequence[Sequence[Candidate]],
-    strings: Sequence[str],
+    ids: Mapping[str, int],
     config: RiskConfig,
     logits: Floats | None = None,
     near: Sequence[Chances] | None = None,
@@ -142,12 +143,11 @@ def expectations(
 
     Args:
         found: finished slugs of N pages with their scores in the search.
-        strings: the vocabulary, V strings.
+        ids: of the V tokens.
         config: shares of the witnesses.
         logits: of the word head, ``[N, V]``; without one its share is the candidates'.
         near: chances by the nearest training slugs, if there is an index.
     """
-    ids = {token: i for i, token in enumerate(strings)}
     others = config.neighbours if near is not None else 0.0
     own = (1 - others) * (config.own if logits is not None else 1)
     expected = []
@@ -209,7 +209,7 @@ def rank(
 def least_risk_search(
     stepper: Stepper,
     vectors: Floats,
-    strings: Sequence[str],
+    strings: Sequence[str] | Vocabulary,
     decoding: DecodingConfig,
     risk: RiskConfig,
     witnesses: Witnesses,
@@ -220,22 +220,23 @@ def least_risk_search(
     Args:
         stepper: the decoder.
         vectors: unit rows ``[N, D]``.
-        strings: the vocabulary, V strings.
+        strings: the vocabulary, V strings, or what `Vocabulary.of` has made of them.
         decoding: settings of the search but for its width and its reward.
         risk: settings of the choice.
         witnesses: whom to ask.
         progress: called with the number of rows just searched.
     """
+    vocabulary = strings if isinstance(strings, Vocabulary) else Vocabulary.of(strings)
     width, reward = risk.beam_width, risk.length_reward
     config = replace(decoding, beam_width=width, length_reward=reward, distinct_words=True)
     candidates: list[list[Candidate]] = []
     steps = [np.zeros(0, np.int64)]
-    for begin in range(0, len(vectors), BLOCK):
-        rows = vectors[begin : begin + BLOCK]
-        found = search(stepper, rows, strings, config, width, max(512 // width, 1), progress)
+    for begin in range(0, len(vectors), PAGES):
+        rows = vectors[begin : begin + PAGES]
+        found = search(stepper, rows, vocabulary, config, width, max(512 // width, 1), progress)
         logits = witnesses.heads and witnesses.heads(rows)
         near = witnesses.near and witnesses.near(rows)
-        expected = expectations(found.candidates, strings, risk, logits, near)
+        expected = expectations(found.candidates, vocabulary.ids, risk, logits, near)
         cosines: Sequence[list[float] | None] = [None] * len(rows)
         if witnesses.read:
             cosines = proofread(found.candidates, rows, witnesses.read)

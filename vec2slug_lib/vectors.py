@@ -12,32 +12,44 @@ from .errors import Vec2SlugError
 Floats = npt.NDArray[np.float32]
 
 
-def check_vectors(vectors: npt.NDArray[Any], width: int | None = None) -> Floats:
-    """Vectors as float32 unit rows, or a clear error.
-
-    Args:
-        vectors: ``[N, width]``.
-        width: what N-wide rows are expected; any if None.
+def check_shape(vectors: npt.NDArray[Any], width: int | None = None) -> str:
+    """What is expected of vectors, in words; refuses another shape or kind, and no row at all.
 
     Raises:
-        Vec2SlugError: not two-dimensional, wrong width, no row, not finite, or a zero row.
+        Vec2SlugError: not two-dimensional, wrong width, no row, or no numbers.
     """
     expected = f"vectors of shape [N, {width or 'width'}]"
     if vectors.ndim != 2 or (width is not None and vectors.shape[1] != width):
         raise Vec2SlugError(f"expected {expected}, got an array of shape {list(vectors.shape)}")
     if len(vectors) == 0:
         raise Vec2SlugError(f"expected {expected} with at least one row, got none")
-    if not np.issubdtype(vectors.dtype, np.number):
+    if vectors.dtype.kind not in "fiub":
         raise Vec2SlugError(f"expected {expected} of numbers, got {vectors.dtype}")
-    vectors = vectors.astype(np.float32)
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    bad = np.flatnonzero(~np.isfinite(norms) | (norms == 0))
+    return expected
+
+
+def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: int = 0) -> Floats:
+    """Vectors as float32 unit rows, or a clear error.
+
+    Args:
+        vectors: ``[N, width]``.
+        width: what N-wide rows are expected; any if None.
+        first: number of the first row, for messages.
+
+    Raises:
+        Vec2SlugError: as `check_shape`; or a row that is not finite, or zero.
+    """
+    expected = check_shape(vectors, width)
+    exact = vectors.astype(np.float64)
+    # Scaled by the largest value first: squares of very small or large ones leave the range.
+    largest = np.abs(exact).max(axis=1, initial=0)
+    bad = np.flatnonzero(~np.isfinite(largest) | (largest == 0))
     if len(bad):
-        what = "zero" if norms[bad[0]] == 0 else "not finite"
-        raise Vec2SlugError(
-            f"expected finite non-zero {expected}; row {bad[0]} is {what} ({len(bad)} such rows)"
-        )
-    unit: Floats = (vectors / norms[:, None]).astype(np.float32)
+        what = "zero" if largest[bad[0]] == 0 else "not finite"
+        where = f"row {first + bad[0]} is {what} ({len(bad)} such rows)"
+        raise Vec2SlugError(f"expected finite non-zero {expected}; {where}")
+    exact /= largest[:, None]
+    unit: Floats = (exact / np.linalg.norm(exact, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 
