@@ -1,4 +1,4 @@
-"""A local server that speaks the embeddings protocol, badly when it is told to."""
+"""A local server that speaks the embeddings and chat protocols, badly when it is told to."""
 
 import base64
 import hashlib
@@ -49,10 +49,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.bodies.append(body)
-        self.server.requests.append(body["input"])
+        self.server.requests.append(body.get("input") or body.get("messages"))
         self.server.on_request()
         fault = self.server.faults.pop(0) if self.server.faults else "none"
-        if self.path != "/v1/embeddings":
+        if self.path not in ("/v1/embeddings", "/v1/chat/completions"):
             self.answer(404, error(f"no such path: {self.path}"))
         elif fault == "drop":
             self.connection.close()
@@ -64,7 +64,24 @@ class Handler(BaseHTTPRequestHandler):
         else:
             if fault == "slow":
                 time.sleep(1)
-            self.answer(200, json.dumps(self.good(body, fault)).encode())
+            chat = self.path.endswith("completions")
+            good = self.chat(body, fault) if chat else self.good(body, fault)
+            self.answer(200, json.dumps(good).encode())
+
+    def chat(self, body, fault):
+        """A slug of the page's first words; ``said:...`` says something else, ``null`` nothing."""
+        text = body["messages"][0]["content"].split("\n\n", 1)[1]
+        content = "-".join("".join(c for c in w.lower() if c.isalnum()) for w in text.split()[:4])
+        if fault.startswith("said:"):
+            content = fault.removeprefix("said:")
+        message = {"role": "assistant", "content": None if fault == "null" else content}
+        choices = [{"index": 0, "finish_reason": "stop", "message": message}]
+        usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+        return {
+            "id": "x", "object": "chat.completion", "created": 0, "model": body["model"],
+            "choices": [] if fault == "empty" else choices,
+            "usage": None if fault == "unpaid" else usage,
+        }  # fmt: skip
 
     def good(self, body, fault):
         width = body.get("dimensions", self.server.width) + (fault == "wide")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
        vec2slug --vectors file.npy                 one slug a row
        vec2slug --vectors file.npy --out slugs.jsonl    of any length; resumes
-       vec2slug COMMAND --help                     corpus, embed, data, train, export"""
+       vec2slug COMMAND --help                     corpus, embed, data, train, export, baseline"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
         "corpus": corpus, "embed": embed, "data": data,
-        "train": train, "export": export,
+        "train": train, "export": export, "baseline": baseline,
     }  # fmt: skip
     try:
         if arguments and arguments[0] in commands:
@@ -199,14 +199,9 @@ def embed(argv: Sequence[str]) -> int:
     parser.add_argument("--model", help="model of an OpenAI-compatible server")
     parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
     options = parser.parse_args(argv)
-    import pandas as pd
-
     from .embedding import embed_documents
 
-    try:
-        frame = pd.read_parquet(options.documents, columns=["id", "text"])
-    except (OSError, ValueError) as error:
-        raise Vec2SlugError(f"expected id and text in {options.documents}, but: {error}") from error
+    frame = read_documents(options.documents)
     embedder = make_embedder(options.embedder, options.model, options.base_url)
     embed_documents(frame["id"].tolist(), frame["text"].tolist(), embedder, options.out)
     print(f"{len(frame):,} vectors of {embedder.name} in {options.out}")
@@ -279,6 +274,51 @@ def export(argv: Sequence[str]) -> int:
         print(f"{name:22} {size:6.1f} MB, within {difference:.1e} of torch, {agreement}")
     print(f"released in {options.folder}")
     return 0
+
+
+def baseline(argv: Sequence[str]) -> int:
+    """``vec2slug baseline llm DOCUMENTS --model NAME``: a chat model's slugs, resumable."""
+    parser = argparse.ArgumentParser("vec2slug baseline")
+    parser.add_argument("kind", choices=["llm"])
+    parser.add_argument("documents", type=Path, help="parquet with id and text, perhaps slug")
+    parser.add_argument("--model", required=True, help="chat model, as the server knows it")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--rows", type=int, default=200, help="pages to ask for, the first ones")
+    parser.add_argument("--out", type=Path, default=Path("work/llm.jsonl"))
+    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
+    parser.add_argument("--output-price", type=float, default=4.0)
+    options = parser.parse_args(argv)
+    from .chat_baseline import ChatSlugs, ask_all, summary
+    from .evaluation import summarise, token_overlap
+
+    frame = read_documents(options.documents).head(options.rows)
+    chat = ChatSlugs(options.model, options.base_url)
+    with progress_bar(len(frame)) as bar:
+        names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
+        answers = ask_all(chat, names, texts, options.out, bar.update)
+    for name, value in summary(answers, options.input_price, options.output_price).items():
+        print(f"{name:22} {value:10.4f}")
+    if "slug" in frame:
+        f1 = token_overlap([answer.slug for answer in answers], frame["slug"].tolist())[2]
+        found = summarise({"token_f1": f1})["token_f1"]
+        print(f"{'token_f1':22} {found['value']:10.4f}  [{found['low']:.3f}, {found['high']:.3f}]")
+    return 0
+
+
+def read_documents(path: Path) -> Any:
+    """Table of documents with the columns id and text.
+
+    Raises:
+        Vec2SlugError: no parquet file with these columns.
+    """
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+        frame[["id", "text"]]
+    except (OSError, ValueError, KeyError) as error:
+        raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
+    return frame
 
 
 if __name__ == "__main__":

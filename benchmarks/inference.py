@@ -1,0 +1,356 @@
+"""Our inference beside the plain algorithm, same weights, one run: latency, throughput, parity.
+
+The plain side is `plain_search` over the study's graph. Both sides search with the study's settings
+(beam 4, optimal stopping) on vectors of the test split. Rounds alternate, so that a busy machine
+slows both. Run: ``python benchmarks/inference.py [--out record.json]``; about 25 minutes. Two
+models: the release, and the release cut to its first 5,000 tokens, the vocabulary of the study.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pandas as pd
+from onnx import TensorProto, helper, numpy_helper
+from plain_search import PlainSearch
+from safetensors.numpy import load_file, save_file
+from tqdm import tqdm
+
+from vec2slug_lib import dataset
+from vec2slug_lib.cached import GRAPHS, PLAIN, CachedStepper, open_session
+from vec2slug_lib.decoding import search
+from vec2slug_lib.evaluation import summarise, token_overlap
+from vec2slug_lib.export import export_graphs
+from vec2slug_lib.files import read_json, write_json
+from vec2slug_lib.inference import DEFAULT_MODEL, Sidecar, SlugPredictor, graph_path
+
+ROUNDS = 5
+PRECISIONS = ("float32", "int8")
+CHILD = """
+import resource, sys, time
+began = time.perf_counter()
+from vec2slug_lib.inference import SlugPredictor
+imported = time.perf_counter()
+predictor = SlugPredictor.from_dir(sys.argv[1], sys.argv[2])
+loaded = time.perf_counter()
+import numpy as np
+for _ in predictor.stream(np.load(sys.argv[3], mmap_mode="r")):
+    pass
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(imported - began, loaded - imported, peak)
+"""
+
+
+def cut(release: Path, folder: Path, size: int) -> Path:
+    """The release with the first ``size`` tokens of its vocabulary, graphs and all."""
+    folder.mkdir()
+    content = read_json(release / "model.json")
+    content["model"]["vocab_size"] = size
+    content["vocab"] = {str(i): content["vocab"][str(i)] for i in range(size)}
+    write_json(folder / "model.json", content)
+    state = load_file(release / "model.safetensors")
+    tables = ("token_embedding.weight", "token_embedding.weight.scale", "output_projection.bias")
+    for name in tables:
+        state[name] = state[name][:size]
+    save_file(state, folder / "model.safetensors")
+    tokenizer = read_json(release / "tokenizer.json")
+    model = tokenizer["model"]
+    merges = len(model["merges"]) - (len(model["vocab"]) - size)  # one a token, in order
+    model["vocab"] = {token: i for token, i in model["vocab"].items() if i < size}
+    model["merges"] = model["merges"][:merges]
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    export_graphs(folder)
+    return folder
+
+
+def plain_slugs(folder: Path, sidecar: Sidecar) -> Callable[[np.ndarray], list[tuple[str, float]]]:
+    """The plain side, over a graph without the outputs that it does not read."""
+    with tempfile.TemporaryDirectory() as scratch:
+        small = f"{scratch}/logits.onnx"
+        onnx.utils.extract_model(folder / PLAIN, small, ["src_embedding", "token_ids"], ["logits"])
+        session = onnxruntime.InferenceSession(small, providers=["CPUExecutionProvider"])
+    plain = PlainSearch(sidecar.token_strings, sidecar.decoding)
+
+    def one(vector: np.ndarray) -> tuple[str, float]:
+        def forward(sequences: np.ndarray) -> np.ndarray:
+            rows = np.repeat(vector[None], len(sequences), axis=0)
+            return session.run(None, {"src_embedding": rows, "token_ids": sequences})[0]
+
+        return plain.slugs(forward)[0]
+
+    return lambda vectors: [one(vector) for vector in vectors]
+
+
+def predictor_of(folder: Path, precision: str, chosen: bool = False) -> SlugPredictor:
+    """Our side; with the release's own choice among candidates only if ``chosen``."""
+    predictor = SlugPredictor.from_dir(folder, precision)
+    if not chosen:
+        predictor.sidecar = replace(predictor.sidecar, risk=None)
+    return predictor
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall time of a call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median and quartiles."""
+    low, median, high = np.percentile(values, [25, 50, 75])
+    return {"median": float(median), "low": float(low), "high": float(high)}
+
+
+def latency(sides: dict[str, Callable], rows: np.ndarray) -> dict[str, Any]:
+    """Milliseconds of single rows, all sides in turn, and medians of the ratios row by row."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for i in range(len(rows)):
+        for name, side in sides.items():
+            times[name].append(1000 * seconds(lambda s=side, i=i: s(rows[i : i + 1])))
+    ratios = {name: np.array(times["plain"]) / times[name] for name in sides}
+    return {name: spread(times[name]) | {"ratio": spread(list(ratios[name]))} for name in sides}
+
+
+def throughput(
+    sides: dict[str, Callable], rows: np.ndarray, plain_rows: np.ndarray
+) -> tuple[dict[str, Any], list[tuple[str, float]]]:
+    """Milliseconds a row in rounds that alternate; the plain side's slugs."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    found = []
+    pieces = zip(np.array_split(rows, ROUNDS), np.array_split(plain_rows, ROUNDS), strict=True)
+    for ours, plains in tqdm(list(pieces), desc="rounds", unit="round"):
+        for name, side in sides.items():
+            part = plains if name == "plain" else ours
+            began = time.perf_counter()
+            slugs = side(part)
+            times[name].append(1000 * (time.perf_counter() - began) / len(part))
+            found += slugs if name == "plain" else []
+    ratios = {name: np.array(times["plain"]) / times[name] for name in sides}
+    table = {name: spread(times[name]) | {"ratio": spread(list(ratios[name]))} for name in sides}
+    return table, found
+
+
+def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float]:
+    """What decoding must do: row-steps and steps a document, multiply-adds a row-step."""
+    stepper = CachedStepper(open_session(folder / GRAPHS["int8"], sidecar.shape), sidecar.shape, 4)
+    counted: Counter[str] = Counter()
+    step = stepper.step
+
+    def counting(parents: np.ndarray, tokens: np.ndarray) -> Any:
+        counted["rows"] += len(parents)
+        return step(parents, tokens)
+
+    stepper.step = counting  # type: ignore[method-assign]
+    found = search(stepper, rows, sidecar.token_strings, sidecar.decoding, 1, 32)
+    d, vocab = sidecar.shape["embed_dim"], sidecar.shape["vocab_size"]
+    blocks = 12 * d * d * sidecar.shape["num_layers"]
+    return {
+        "row_steps": counted["rows"] / len(rows) + 2,  # the prefix and <bos>
+        "steps": float(found.steps.mean()),
+        "multiply_adds": float(blocks + d * vocab),
+        "weights": float(blocks + d * vocab),
+    }
+
+
+def product(rows: int, inner: int, columns: int, precision: str) -> onnxruntime.InferenceSession:
+    """A session that multiplies ``[rows, inner]`` with a constant ``[inner, columns]``."""
+    rng = np.random.default_rng(0)
+    if precision == "float32":
+        weight, kind = rng.normal(size=(inner, columns)).astype(np.float32), TensorProto.FLOAT
+        nodes, extra = [helper.make_node("MatMul", ["x", "w"], ["y"])], {}
+    else:
+        weight, kind = rng.integers(-127, 128, (inner, columns)).astype(np.int8), TensorProto.UINT8
+        inputs = ["x", "w", "s", "t", "z"]
+        nodes = [helper.make_node("MatMulIntegerToFloat", inputs, ["y"], domain="com.microsoft")]
+        scales = np.ones(columns, np.float32)
+        extra = {"s": np.float32(1), "t": scales, "z": np.uint8(128)}
+    arrays = {"w": weight} | extra
+    constants = [numpy_helper.from_array(np.asarray(v), k) for k, v in arrays.items()]
+    x = helper.make_tensor_value_info("x", kind, [rows, inner])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, columns])
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "product", [x], [y], constants), opset_imports=opsets, ir_version=9
+    )
+    return onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def rates() -> dict[str, float]:
+    """Multiply-adds a second of the layers' shapes, and bytes a second read from memory."""
+    found = {}
+    for precision, kind in (("float32", np.float32), ("int8", np.uint8)):
+        session = product(512, 384, 1536, precision)
+        x = np.ones((512, 384), kind)
+        times = [seconds(lambda s=session, x=x: s.run(None, {"x": x})) for _ in range(60)]
+        found[precision] = 512 * 384 * 1536 / float(np.median(times[10:]))
+    block = np.ones(1 << 25, np.float32)  # 128 MiB, beyond any cache
+    found["bytes"] = block.nbytes / float(np.median([seconds(block.max) for _ in range(9)]))
+    return found
+
+
+def profile(folder: Path, precision: str, rows: np.ndarray) -> dict[str, float]:
+    """Seconds a row-step's work by kind of node, and what is not the graph's."""
+    predictor = predictor_of(folder, precision)
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, tempfile.mkdtemp() + "/profile"
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.intra_op_num_threads = 1
+    path = graph_path(folder, precision)  # type: ignore[arg-type]
+    predictor.session = onnxruntime.InferenceSession(path, options)
+    stepper = CachedStepper(predictor.session, predictor.sidecar.shape, 4)
+    whole = seconds(
+        lambda: search(stepper, rows, predictor.vocabulary, predictor.sidecar.decoding, 1, 64)
+    )
+    events = json.loads(Path(predictor.session.end_profiling()).read_text())
+    kinds: Counter[str] = Counter()
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            kinds[event["args"]["op_name"]] += event["dur"] / 1e6
+    kinds["search and caches (numpy)"] = whole - sum(kinds.values())
+    return {kind: value / whole for kind, value in kinds.most_common()}
+
+
+def quality(folder: Path, rows: np.ndarray, references: list[str]) -> dict[str, Any]:
+    """Token F1 of both precisions and their paired difference, of the search and of the choice."""
+    found: dict[str, Any] = {}
+    for name, chosen in (("search", False), ("choice", True)):
+        slugs = {p: predictor_of(folder, p, chosen).predict(rows) for p in PRECISIONS}
+        exact, small = (token_overlap(slugs[p], references)[2] for p in PRECISIONS)
+        found[name] = {
+            "float32": float(exact.mean()),
+            "int8": float(small.mean()),
+            "difference": summarise({"token_f1": small - exact})["token_f1"],
+            "same_slugs": float(np.mean([a == b for a, b in zip(*slugs.values(), strict=True)])),
+        }
+    return found
+
+
+def start_and_memory(folder: Path, precision: str, rows: np.ndarray) -> dict[str, Any]:
+    """Seconds to import and load, and peak MiB of a process that makes all slugs of ``rows``."""
+    with tempfile.TemporaryDirectory() as scratch:
+        np.save(f"{scratch}/rows.npy", rows)
+        command = [sys.executable, "-c", CHILD, str(folder), precision, f"{scratch}/rows.npy"]
+        lines = [subprocess.check_output(command, text=True).split() for _ in range(3)]
+    imports, loads, peaks = (list(map(float, column)) for column in zip(*lines, strict=True))
+    return {"import": spread(imports), "load": spread(loads), "peak_mib": spread(peaks)}
+
+
+def measure(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Everything about one model."""
+    sidecar = replace(Sidecar.load(folder / "model.json"), risk=None)
+    test, more = data.part("test"), data.part("val").vectors
+    rows = np.concatenate([test.vectors, more])[: options.rows]
+    sides: dict[str, Callable] = {"plain": plain_slugs(folder, sidecar)}
+    for precision in PRECISIONS:
+        predictor = predictor_of(folder, precision)
+        sides[precision] = lambda part, p=predictor: [c[0] for c in p.predict_topk(part, 1)]
+    for side in sides.values():
+        side(rows[:2])  # first calls set things up
+    table, plain = throughput(sides, rows, rows[: options.plain_rows])
+    ours = sides["float32"](rows[: options.plain_rows])
+    scored = data.test_rows()
+    references = scored.pairs["slug"].tolist()[: options.scored_rows]
+    content = {
+        "model": sidecar.shape | {"bytes": sizes(folder)},
+        "latency": latency(sides, rows[: options.single_rows]),
+        "throughput": table,
+        "parity": {
+            "rows": len(plain),
+            "same_slugs": sum(a[0] == b[0] for a, b in zip(plain, ours, strict=True)),
+            "score_difference": max(abs(a[1] - b[1]) for a, b in zip(plain, ours, strict=True)),
+        },
+        "quality": quality(folder, scored.vectors[: options.scored_rows], references),
+        "work": work_of(folder, sidecar, rows[:512]),
+        "profile": {p: profile(folder, p, rows[:256]) for p in PRECISIONS},
+        "start": {p: start_and_memory(folder, p, rows[:300]) for p in PRECISIONS},
+        "manifest": read_json(folder / "manifest.onnx.json")["graphs"],
+    }
+    show(folder.name, content)
+    return content
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+
+
+def show(name: str, content: dict[str, Any]) -> None:
+    """Print the main table."""
+    print(f"\n{name}: {content['model']['vocab_size']:,} tokens")
+    table = pd.DataFrame(
+        {
+            (kind, side): {
+                "ms a slug": found["median"], "low": found["low"], "high": found["high"],
+                "times faster": found["ratio"]["median"],
+            }
+            for kind in ("latency", "throughput")
+            for side, found in content[kind].items()
+        }
+    ).T  # fmt: skip
+    print(table.round(2).to_string())
+    print("parity:", content["parity"])
+    for key, found in content["quality"].items():
+        print(f"int8 against float32, {key}:", found["difference"])
+    for precision, found in content["start"].items():
+        print(precision, {key: round(value["median"], 3) for key, value in found.items()})
+
+
+def main() -> None:
+    """Measure both models, print, and write the record if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--release", type=Path, default=DEFAULT_MODEL)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--plain-rows", type=int, default=1_000, help="also those of the parity")
+    parser.add_argument("--single-rows", type=int, default=40)
+    parser.add_argument("--scored-rows", type=int, default=5_000)
+    parser.add_argument("--out", type=Path, help="record to write")
+    options = parser.parse_args()
+    data = dataset.load()
+    graph_path(options.release, "float32")  # makes the graphs if they are not there
+    scratch = Path(tempfile.mkdtemp())
+    try:
+        small = cut(options.release, scratch / "small", 5_000)
+        models = {"small": small, "release": options.release}
+        content = {
+            "machine": {
+                "processor": processor(), "cores": os.cpu_count(),
+                "python": platform.python_version(), "onnxruntime": onnxruntime.__version__,
+            },
+            "rows": options.rows, "rounds": ROUNDS, "rates": rates(),
+            "models": {name: measure(folder, data, options) for name, folder in models.items()},
+        }  # fmt: skip
+    finally:
+        shutil.rmtree(scratch)
+    if options.out:
+        write_json(options.out, content)
+
+
+def processor() -> str:
+    """Name of the processor and of its instructions for narrow products, where it tells."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text() if info.is_file() else ""
+    names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
+    known = [flag for flag in ("avx512_vnni", "amx_int8", "avx_vnni") if flag in text.split()]
+    name = names[0] if names else platform.processor()
+    return f"{name} ({', '.join(known) or 'no narrow products'})"
+
+
+if __name__ == "__main__":
+    main()
