@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import shutil
@@ -18,7 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,13 @@ from vec2slug_lib.files import read_json, write_json
 from vec2slug_lib.inference import DEFAULT_MODEL, Sidecar, SlugPredictor, graph_path
 
 ROUNDS = 5
+PAUSE = 0.2  # seconds after which idle threads of onnxruntime have stopped to spin
 PRECISIONS = ("float32", "int8")
+Slugs = list[tuple[str, float]]
+Side = Callable[[np.ndarray], Slugs]
+Timed = Callable[[np.ndarray], tuple[float, Slugs]]
 CHILD = """
-import resource, sys, time
+import sys, time
 began = time.perf_counter()
 from vec2slug_lib.inference import SlugPredictor
 imported = time.perf_counter()
@@ -52,8 +58,8 @@ loaded = time.perf_counter()
 import numpy as np
 for _ in predictor.stream(np.load(sys.argv[3], mmap_mode="r")):
     pass
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(imported - began, loaded - imported, peak)
+status = open("/proc/self/status").read()
+print(imported - began, loaded - imported, int(status.split("VmHWM:")[1].split()[0]) / 1024)
 """
 
 
@@ -79,8 +85,9 @@ def cut(release: Path, folder: Path, size: int) -> Path:
     return folder
 
 
-def plain_slugs(folder: Path, sidecar: Sidecar) -> Callable[[np.ndarray], list[tuple[str, float]]]:
+def plain_side(folder: Path) -> Side:
     """The plain side, over a graph without the outputs that it does not read."""
+    sidecar = Sidecar.load(folder / "model.json")
     with tempfile.TemporaryDirectory() as scratch:
         small = f"{scratch}/logits.onnx"
         onnx.utils.extract_model(folder / PLAIN, small, ["src_embedding", "token_ids"], ["logits"])
@@ -97,12 +104,53 @@ def plain_slugs(folder: Path, sidecar: Sidecar) -> Callable[[np.ndarray], list[t
     return lambda vectors: [one(vector) for vector in vectors]
 
 
-def predictor_of(folder: Path, precision: str, chosen: bool = False) -> SlugPredictor:
+def predictor_of(
+    folder: Path, precision: str, chosen: bool = False, threads: int = 1
+) -> SlugPredictor:
     """Our side; with the release's own choice among candidates only if ``chosen``."""
-    predictor = SlugPredictor.from_dir(folder, precision)
+    predictor = SlugPredictor.from_dir(folder, precision, threads=threads)  # type: ignore[arg-type]
     if not chosen:
         predictor.sidecar = replace(predictor.sidecar, risk=None)
     return predictor
+
+
+def serve(end: Any, folder: Path, name: str, threads: int) -> None:
+    """A side in a process of its own, where no other side's threads are: seconds and slugs."""
+    if name == "plain":
+        side = plain_side(folder)
+    else:
+        predictor = predictor_of(folder, name, threads=threads)
+
+        def side(rows: np.ndarray) -> list[tuple[str, float]]:
+            return [tuple(found[0]) for found in predictor.predict_topk(rows, 1)]
+
+    while (rows := end.recv()) is not None:
+        began = time.perf_counter()
+        slugs = side(rows)
+        end.send((time.perf_counter() - began, slugs))
+
+
+@contextmanager
+def sides_of(folder: Path, threads: int) -> Iterator[dict[str, Timed]]:
+    """All sides by name; each gives seconds and slugs of rows, and waits in between."""
+    sides, ends = {}, []
+    for name in ("plain", *PRECISIONS):
+        near, far = multiprocessing.get_context("spawn").Pipe()
+        multiprocessing.get_context("spawn").Process(
+            target=serve, args=(far, folder, name, threads), daemon=True
+        ).start()
+
+        def ask(rows: np.ndarray, near: Any = near) -> tuple[float, Slugs]:
+            near.send(rows)
+            return near.recv()
+
+        ends.append(near)
+        sides[name] = ask
+    try:
+        yield sides
+    finally:
+        for end in ends:
+            end.send(None)
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -118,33 +166,46 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": float(median), "low": float(low), "high": float(high)}
 
 
-def latency(sides: dict[str, Callable], rows: np.ndarray) -> dict[str, Any]:
-    """Milliseconds of single rows, all sides in turn, and medians of the ratios row by row."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for i in range(len(rows)):
-        for name, side in sides.items():
-            times[name].append(1000 * seconds(lambda s=side, i=i: s(rows[i : i + 1])))
-    ratios = {name: np.array(times["plain"]) / times[name] for name in sides}
-    return {name: spread(times[name]) | {"ratio": spread(list(ratios[name]))} for name in sides}
+def table_of(times: dict[str, list[float]]) -> dict[str, Any]:
+    """Milliseconds a slug, and how many times as fast as the plain side of the same round."""
+    ratios = {name: list(np.array(times["plain"]) / times[name]) for name in times}
+    return {name: spread(times[name]) | {"ratio": spread(ratios[name])} for name in times}
 
 
-def throughput(
-    sides: dict[str, Callable], rows: np.ndarray, plain_rows: np.ndarray
-) -> tuple[dict[str, Any], list[tuple[str, float]]]:
-    """Milliseconds a row in rounds that alternate; the plain side's slugs."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    found = []
-    pieces = zip(np.array_split(rows, ROUNDS), np.array_split(plain_rows, ROUNDS), strict=True)
-    for ours, plains in tqdm(list(pieces), desc="rounds", unit="round"):
-        for name, side in sides.items():
-            part = plains if name == "plain" else ours
-            began = time.perf_counter()
-            slugs = side(part)
-            times[name].append(1000 * (time.perf_counter() - began) / len(part))
-            found += slugs if name == "plain" else []
-    ratios = {name: np.array(times["plain"]) / times[name] for name in sides}
-    table = {name: spread(times[name]) | {"ratio": spread(list(ratios[name]))} for name in sides}
-    return table, found
+def latency(folder: Path, rows: np.ndarray) -> dict[str, Any]:
+    """Single rows, all sides in turn."""
+    times: dict[str, list[float]] = {}
+    with sides_of(folder, os.cpu_count() or 1) as sides:
+        for i in range(-3, len(rows)):
+            for name, side in sides.items():
+                time.sleep(PAUSE)
+                spent, _ = side(rows[max(i, 0)][None])
+                if i >= 0:  # first calls set things up
+                    times.setdefault(name, []).append(1000 * spent)
+    return table_of(times)
+
+
+def throughput(folder: Path, rows: np.ndarray, plain_rows: int) -> dict[str, Any]:
+    """Rounds that alternate, and how many slugs and scores are the plain side's."""
+    times: dict[str, list[float]] = {}
+    slugs: dict[str, Slugs] = {}
+    with sides_of(folder, 1) as sides:
+        for side in sides.values():
+            side(rows[:2])
+        for part in tqdm(np.array_split(rows, ROUNDS), desc="rounds", unit="round"):
+            few = part[: plain_rows // ROUNDS]
+            for name, side in sides.items():
+                asked = few if name == "plain" else part
+                spent, found = side(asked)
+                times.setdefault(name, []).append(1000 * spent / len(asked))
+                slugs[name] = slugs.get(name, []) + found[: len(few)]
+    pairs = list(zip(slugs["plain"], slugs["float32"], strict=True))
+    parity = {
+        "rows": len(pairs),
+        "same_slugs": sum(a[0] == b[0] for a, b in pairs),
+        "score_difference": float(max(abs(a[1] - b[1]) for a, b in pairs)),
+    }
+    return {"throughput": table_of(times), "parity": parity}
 
 
 def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float]:
@@ -254,28 +315,15 @@ def start_and_memory(folder: Path, precision: str, rows: np.ndarray) -> dict[str
 
 def measure(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model."""
-    sidecar = replace(Sidecar.load(folder / "model.json"), risk=None)
+    sidecar = Sidecar.load(folder / "model.json")
     test, more = data.part("test"), data.part("val").vectors
     rows = np.concatenate([test.vectors, more])[: options.rows]
-    sides: dict[str, Callable] = {"plain": plain_slugs(folder, sidecar)}
-    for precision in PRECISIONS:
-        predictor = predictor_of(folder, precision)
-        sides[precision] = lambda part, p=predictor: [c[0] for c in p.predict_topk(part, 1)]
-    for side in sides.values():
-        side(rows[:2])  # first calls set things up
-    table, plain = throughput(sides, rows, rows[: options.plain_rows])
-    ours = sides["float32"](rows[: options.plain_rows])
     scored = data.test_rows()
     references = scored.pairs["slug"].tolist()[: options.scored_rows]
     content = {
         "model": sidecar.shape | {"bytes": sizes(folder)},
-        "latency": latency(sides, rows[: options.single_rows]),
-        "throughput": table,
-        "parity": {
-            "rows": len(plain),
-            "same_slugs": sum(a[0] == b[0] for a, b in zip(plain, ours, strict=True)),
-            "score_difference": max(abs(a[1] - b[1]) for a, b in zip(plain, ours, strict=True)),
-        },
+        "latency": latency(folder, rows[: options.single_rows]),
+        **throughput(folder, rows, options.plain_rows),
         "quality": quality(folder, scored.vectors[: options.scored_rows], references),
         "work": work_of(folder, sidecar, rows[:512]),
         "profile": {p: profile(folder, p, rows[:256]) for p in PRECISIONS},

@@ -17,13 +17,20 @@ from .tokens import BOS, EOS, HYPHEN, SPECIALS
 
 PLAIN = "model.onnx"  # the study's graph: no cache
 GRAPHS = {"float32": "model_cached.onnx", "int8": "model_quantized.onnx"}
-KEPT = 0.75  # share of the documents below which the others' memory is given back
+KEPT = 0.5  # share of the documents below which the others' memory is given back
 ROOM = 16  # nodes by which the memory of a document grows
 Bools = NDArray[np.bool_]
 
 
-def open_session(path: Path, shape: Mapping[str, Any]) -> onnxruntime.InferenceSession:
+def open_session(
+    path: Path, shape: Mapping[str, Any], threads: int = 0
+) -> onnxruntime.InferenceSession:
     """Session over a graph that is whole, untouched and fits the description beside it.
+
+    Args:
+        path: the graph.
+        shape: the part ``model`` of ``model.json``.
+        threads: that share the work of one call; 0 is one a core.
 
     Raises:
         Vec2SlugError: the file is not the one of the manifest, does not load (truncated, or of an
@@ -31,6 +38,7 @@ def open_session(path: Path, shape: Mapping[str, Any]) -> onnxruntime.InferenceS
     """
     check_file(path, known_hash(path.parent, path.name))
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.add_session_config_entry("session.disable_quant_qdq", "1")  # see step_graph
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -72,7 +80,7 @@ class CachedStepper:
         """Begin a row an embedding ``[N, input_dim]``; its scores after ``<bos>``."""
         count, d, heads = len(embeddings), self.shape["embed_dim"], self.shape["num_heads"]
         shape = (count, heads, ROOM, d // heads)
-        self.caches = [np.zeros(shape, np.float32) for _ in self.layers]
+        self._keep([np.zeros(shape, np.float32) for _ in self.layers])
         self.topic = np.zeros((0, d), np.float32)
         self.used, self.position = 0, 1
         self.owner = np.arange(count)  # [rows] document of a row, ascending
@@ -114,25 +122,34 @@ class CachedStepper:
         grown = room if self.used + slots <= room else room + max(ROOM, slots)
         if grown == room and len(alive) >= KEPT * count:
             return owner
-        for i, old in enumerate(self.caches):
-            self.caches[i] = np.empty((len(alive), heads, grown, width), np.float32)
-            self.caches[i][:, :, : self.used] = old[alive, :, : self.used]
-            self.caches[i][:, :, self.used :] = 0  # a weight of 0 would not hide a NaN
+        larger = [np.empty((len(alive), heads, grown, width), np.float32) for _ in self.caches]
+        for new, old in zip(larger, self.caches, strict=True):
+            new[:, :, : self.used] = old[alive, :, : self.used]
+            new[:, :, self.used :] = 0  # a weight of 0 would not hide a NaN
+        self._keep(larger)
         self.topic = self.topic[alive] if len(self.topic) else self.topic
         return among
+
+    def _keep(self, caches: list[Logits]) -> None:
+        """The caches, and the same memory as the graph reads it."""
+        self.caches = caches
+        self.inputs = {
+            name: onnxruntime.OrtValue.ortvalue_from_numpy(cache)
+            for name, cache in zip(self.layers, caches, strict=True)
+        }
 
     def _run(self, embeddings: Logits, ids: Ints, sees: Bools) -> Scores:
         """One call of the graph; its new nodes enter the caches."""
         mask = np.where(sees, np.float32(0), np.float32(-np.inf))
-        feeds: dict[str, Any] = dict(zip(self.layers, self.caches, strict=True))
-        feeds |= {
+        feeds = {
             "src_embedding": embeddings, "token_ids": ids, "mask": mask,
             "position": np.array([self.position]), "width": np.array([self.width]),
         }  # fmt: skip
         if self.shape.get("head_dim"):
             feeds["topic"] = self.topic
         values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
-        found = self.session.run_with_ort_values(self.names, values)
+        self.found = {}  # frees what the last call left
+        found = self.session.run_with_ort_values(self.names, values | self.inputs)
         self.found = dict(zip(self.names, found, strict=True))
         slots = sees.shape[2]
         for name, cache in zip(self.layers, self.caches, strict=True):

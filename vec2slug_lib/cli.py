@@ -132,7 +132,8 @@ def open_predictor(options: argparse.Namespace, embedder: Callable[[], Embedder]
     # The embedder is asked for only if the model can weigh its word: it takes a second to load.
     proof = not options.fast and sidecar.risk and sidecar.input_dim == embedder().dimensions
     read = embedder().embed if proof else None
-    return SlugPredictor.from_dir(options.model, options.precision, known, read)
+    threads = 1 if options.vectors else os.cpu_count() or 1
+    return SlugPredictor.from_dir(options.model, options.precision, known, read, threads)
 
 
 def progress_bar(total: int) -> Any:

@@ -227,6 +227,7 @@ class _Search:
                 watch(self.texts, self.log_p, self.pools)
             if not len(survivors.row):
                 break
+            del logits  # a step's memory is free before the next one's is taken
             logits = stepper.step(survivors.row, survivors.token)
 
     def _scores(self, logits: Logits | Scores) -> Scores:

@@ -36,7 +36,8 @@ Rows = npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
 Precision = Literal["float32", "int8"]
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "data/models/vec2slug-minilm-small"
 WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
-ROWS = 256  # hypotheses searched side by side: few enough for a small memory
+ROWS = 128  # hypotheses searched side by side, at most
+LOGITS = 8 << 20  # bytes of their logits, at most
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,9 @@ class SlugPredictor:
         sidecar: Sidecar,
         index: Index | None = None,
         read: Callable[[Sequence[str]], Floats] | None = None,
+        workers: int = 1,
     ) -> None:
+        self.workers = workers
         self.session, self.sidecar, self.index, self.read = session, sidecar, index, read
         self.vocabulary = Vocabulary.of(sidecar.token_strings)
         self.cached = any(node.name == "mask" for node in session.get_inputs())
@@ -163,6 +166,7 @@ class SlugPredictor:
         precision: Precision = "float32",
         index: Index | None = None,
         read: Callable[[Sequence[str]], Floats] | None = None,
+        threads: int = 1,
     ) -> SlugPredictor:
         """Open a release folder, ours or one in the study's layout.
 
@@ -172,6 +176,8 @@ class SlugPredictor:
             index: pages with known slugs, which then have a say in the words of new ones.
             read: unit vectors of texts, such as ``MiniLMEmbedder().embed``: slugs are then
                 proofread, embedded and set beside their page.
+            threads: that share the work of one piece of rows, so that a single row is sooner done.
+                With 1 each core has a piece of its own, so that many rows are.
 
         Raises:
             Vec2SlugError: files are missing, broken or not those of the manifests, the message
@@ -184,8 +190,11 @@ class SlugPredictor:
             raise Vec2SlugError(
                 f"expected a model with a word head beside an index or an embedder, got {folder}"
             )
-        session = open_session(graph_path(folder, precision), sidecar.shape)
-        return cls(session, sidecar, index, read)
+        if threads < 1:
+            raise Vec2SlugError(f"expected threads of 1 or more, got {threads}")
+        session = open_session(graph_path(folder, precision), sidecar.shape, threads)
+        workers = max((os.cpu_count() or 1) // threads, 1)
+        return cls(session, sidecar, index, read, workers)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Best slug of each row.
@@ -232,7 +241,8 @@ class SlugPredictor:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
         width = self.sidecar.risk.beam_width if self.sidecar.risk else 0
         width = max(width or self.sidecar.decoding.beam_width, k)
-        pieces, workers = _pieces(vectors, max(ROWS // width, 1)), os.cpu_count() or 1
+        rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
+        pieces, workers = _pieces(vectors, max(rows // width, 1)), self.workers
         waiting: deque[Future[list[list[Candidate]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
             try:
