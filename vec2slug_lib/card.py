@@ -28,9 +28,17 @@ Best validation loss {best_val_loss:.3f} at step {best_step:,}; seed {seed}.
 ```python
 from vec2slug_lib.inference import SlugPredictor
 
-SlugPredictor.from_dir("{name}").predict(vectors)
+SlugPredictor.from_dir("{name}").predict(vectors)  # precision="int8" is faster
 ```
+
+```console
+$ python inference.py --input vectors.npy  # numpy and onnxruntime alone
+```
+
 {score}
+
+`model.onnx` is the whole forward pass, from `src_embedding` and `token_ids` to `logits`;
+`model_cached.onnx` and `model_quantized.onnx` hold one step with a cache, in float32 and int8.
 
 ## Limits
 Only for vectors of `all-MiniLM-L6-v2`. English; trained on encyclopaedia, news, documentation and
