@@ -68,7 +68,7 @@ def test_an_answer_without_a_bill():
     [
         (["401"], "refuses the key: check OPENAI_API_KEY"),
         (["429"] * 4, "but: .*429"),
-        (["html"], "not of the chat protocol"),
+        (["html"], "not one of OpenAI's protocol"),
         (["drop"] * 4, "expected an answer by chat-1"),
     ],
 )

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -181,12 +182,18 @@ def test_any_input_of_the_right_width_gives_slugs_or_a_clear_error(release, data
 @given(
     st.one_of(
         arrays(st.sampled_from(["f4", "f8", "c8", "U3", "M8[s]"]), array_shapes(max_side=5)),
-        st.none(), st.text(max_size=5), st.integers(), st.lists(st.text(max_size=2), max_size=3),
+        st.none(), st.text(max_size=5), st.integers(), st.dictionaries(st.text(), st.floats()),
+        st.recursive(st.floats() | st.text(max_size=2), lambda part: st.lists(part, max_size=4)),
     )
 )  # fmt: skip
 def test_any_other_input_is_a_clear_error(release, rows):
+    predictor = SlugPredictor.from_dir(release)
     with pytest.raises(Vec2SlugError, match="expected vectors of shape"):
-        SlugPredictor.from_dir(release).predict(rows)
+        predictor.predict(rows)
+    if isinstance(rows, Iterable) and not len(rows):  # nothing to stream is no mistake
+        return
+    with pytest.raises(Vec2SlugError, match=r"expected (vectors|an array|rows)"):
+        list(predictor.stream(rows))
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))

@@ -91,7 +91,7 @@ def test_a_lasting_fault_ends_in_one_line(server, naps):
         ("short", "one vector for each of 2 texts, got 1"),
         ("wide", r"expected 8 values a text, got \[9\]"),
         ("nan", "row 0 is not finite"),
-        ("html", "not one of the embeddings protocol"),
+        ("html", "not one of OpenAI's protocol"),
     ],
 )
 def test_what_cannot_get_better_is_not_tried_again(server, fault, message):

@@ -7,7 +7,6 @@ tokens of answer.
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 import openai
 
 from .errors import Vec2SlugError
+from .openai_embedder import explain, open_client
 from .slugs import MAX_WORDS, MIN_WORDS, is_valid, slugify
 
 PROMPT = (
@@ -52,13 +52,7 @@ class ChatSlugs:
         Raises:
             Vec2SlugError: ``OPENAI_API_KEY`` is not set.
         """
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not key:
-            raise Vec2SlugError("expected a key in the environment, got none: set OPENAI_API_KEY")
-        self.model = model
-        self._client = openai.OpenAI(
-            api_key=key, base_url=base_url, timeout=timeout, max_retries=retries
-        )
+        self.model, self._client = model, open_client(base_url, timeout, retries)
 
     def ask(self, name: str, text: str) -> Answer:
         """One page's slug. An answer that is no slug counts as not valid, and is made into one.
@@ -82,21 +76,12 @@ class ChatSlugs:
             spent = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
             # Without its cause: a traceback would show the server's words, which may hold the key.
-            raise Vec2SlugError(self._explain(error)) from None
+            wanted = f"an answer by {self.model}"
+            raise Vec2SlugError(explain(error, wanted, self._client)) from None
         written = (content or "").strip()
         slug = written if is_valid(written) else slugify(written)
         kept = slug if is_valid(slug) else ""
         return Answer(name, kept, is_valid(written), *spent, time.perf_counter() - began)
-
-    def _explain(self, error: Exception) -> str:
-        """One line about a failed request, without the key."""
-        where = f"expected an answer by {self.model} from {self._client.base_url}"
-        if isinstance(error, openai.AuthenticationError):
-            return f"{where}, but the server refuses the key: check OPENAI_API_KEY"
-        if isinstance(error, AttributeError | TypeError):
-            return f"{where}, but what came is not of the chat protocol"
-        text = " ".join(str(error).split()).replace(self._client.api_key, "[key]")
-        return f"{where}, but: {text[:500]}"
 
 
 def ask_all(

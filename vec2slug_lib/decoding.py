@@ -218,34 +218,36 @@ class _Search:
 
     def run(self, stepper: Stepper, embeddings: Logits, watch: Watch | None = None) -> None:
         """Search until no row is left; fills ``pools`` and ``steps``."""
-        logits = stepper.start(embeddings)
+        # Taken out before the next come, so that two steps' logits are never in memory together.
+        last = [stepper.start(embeddings)]
         for length in range(self.config.max_tokens):
             self.steps[np.unique(self.owner)] += 1
-            extensions, forced = self._extend(self._scores(logits), length)
-            survivors = self._select(extensions, forced)
+            survivors = self._select(*self._extend(self._scores(last.pop()), length))
             if watch:
                 watch(self.texts, self.log_p, self.pools)
             if not len(survivors.row):
                 break
-            del logits  # a step's memory is free before the next one's is taken
-            logits = stepper.step(survivors.row, survivors.token)
+            last.append(stepper.step(survivors.row, survivors.token))
 
     def _scores(self, logits: Logits | Scores) -> Scores:
         """Scores of finite logits, one row a hypothesis."""
+        never = self.vocabulary.never
         if isinstance(logits, Scores):
             parts: Sequence[Any] = (logits.eos, logits.hyphen, logits.total)
-            finite = all(np.isfinite(part).all() for part in parts)
+            if all(np.isfinite(part).all() for part in parts):
+                if not never[FIRST:].any():
+                    return logits
+                subwords = logits.all_subwords(np.arange(len(self.texts))) + never[FIRST:]
+                return scores_of(logits.eos, logits.hyphen, subwords, self.config.beam_width)
         else:
             expected = (len(self.texts), len(self.vocabulary.strings))
             logits = np.asarray(logits, dtype=np.float32)
             if logits.shape != expected:
                 raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
-            finite = all(np.isfinite(block).all() for block in blocks(logits))
-        if not finite:
-            raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
-        if isinstance(logits, Scores):
-            return logits
-        return scores_of(logits + self.vocabulary.never, self.config.beam_width)
+            if all(np.isfinite(block).all() for block in blocks(logits)):
+                eos, hyphen, subwords = logits[:, EOS], logits[:, HYPHEN], logits[:, FIRST:]
+                return scores_of(eos, hyphen, subwords + never[FIRST:], self.config.beam_width)
+        raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
 
     def _extend(self, scores: Scores, length: int) -> tuple[_Extensions, Bools]:
         """<eos> and hyphen, where allowed, and the best subwords; which <eos> are forced."""

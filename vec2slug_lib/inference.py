@@ -26,7 +26,7 @@ from .files import check_file, known_hash, read_json
 from .ranking import Vocabulary
 from .risk import RiskConfig, Witnesses, least_risk_search
 from .tokens import BOS
-from .vectors import Floats, check_shape, check_vectors
+from .vectors import Floats, as_array, check_shape, check_vectors
 
 if TYPE_CHECKING:  # pandas is not needed to read a slug
     from .retrieval import Index
@@ -143,7 +143,8 @@ class SlugPredictor:
 
     Attributes:
         sidecar: the model's description.
-        precision: ``float32`` or ``int8``.
+        cached: whether its graph keeps what it has computed; the study's does not.
+        workers: pieces of rows that are worked on at a time.
     """
 
     def __init__(
@@ -218,7 +219,7 @@ class SlugPredictor:
 
         Args, errors: as :meth:`predict`.
         """
-        check_shape(vectors := np.asanyarray(vectors), self.sidecar.input_dim)
+        check_shape(vectors := as_array(vectors), self.sidecar.input_dim)
         for begin in range(0, len(vectors), ROWS):  # before any work is done in vain
             check_vectors(vectors[begin : begin + ROWS], self.sidecar.input_dim, begin)
         return list(self.stream(vectors, k, progress))
@@ -283,10 +284,12 @@ def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
         for begin in range(0, len(vectors), size):
             yield begin, vectors[begin : begin + size]
         return
+    if not isinstance(vectors, Iterable):
+        raise Vec2SlugError(f"expected an array or rows of vectors, got {type(vectors).__name__}")
     rows: list[npt.NDArray[Any]] = []
     begin = 0
     for row in vectors:
-        rows.append(np.asarray(row))
+        rows.append(as_array(row))
         if len(rows) == size:
             yield begin, _stack(rows, begin)
             rows, begin = [], begin + size

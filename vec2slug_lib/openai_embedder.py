@@ -57,13 +57,8 @@ class OpenAIEmbedder:
         Raises:
             Vec2SlugError: ``OPENAI_API_KEY`` is not set.
         """
-        key = os.environ.get("OPENAI_API_KEY", "").strip()
-        if not key:
-            raise Vec2SlugError("expected a key in the environment, got none: set OPENAI_API_KEY")
         self.model, self.truncated, self._asked = model, 0, dimensions
-        self._client = openai.OpenAI(
-            api_key=key, base_url=base_url, timeout=timeout, max_retries=retries
-        )
+        self._client = open_client(base_url, timeout, retries)
 
     @property
     def name(self) -> str:
@@ -114,22 +109,36 @@ class OpenAIEmbedder:
             rows = {item.index: item.embedding for item in answer.data}
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
             # Without its cause: a traceback would show the server's words, which may hold the key.
-            raise Vec2SlugError(self._explain(error)) from None
+            wanted = f"embeddings by {self.model}"
+            raise Vec2SlugError(explain(error, wanted, self._client)) from None
         if sorted(rows) != list(range(len(texts))) or len(answer.data) != len(texts):
             raise Vec2SlugError(
                 f"expected one vector for each of {len(texts)} texts, got {len(answer.data)}"
             )
         return [rows[index] for index in range(len(texts))]
 
-    def _explain(self, error: Exception) -> str:
-        """One line about a failed request, without the key."""
-        where = f"expected embeddings by {self.model} from {self._client.base_url}"
-        if isinstance(error, openai.AuthenticationError):
-            return f"{where}, but the server refuses the key: check OPENAI_API_KEY"
-        if isinstance(error, AttributeError | TypeError):
-            return f"{where}, but the answer is not one of the embeddings protocol"
-        text = " ".join(str(error).split()).replace(self._client.api_key, "[key]")
-        return f"{where}, but: {text[:500]}"
+
+def open_client(base_url: str | None, timeout: float, retries: int) -> openai.OpenAI:
+    """Client of OpenAI's or another server; nothing is sent.
+
+    Raises:
+        Vec2SlugError: ``OPENAI_API_KEY`` is not set.
+    """
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not key:
+        raise Vec2SlugError("expected a key in the environment, got none: set OPENAI_API_KEY")
+    return openai.OpenAI(api_key=key, base_url=base_url, timeout=timeout, max_retries=retries)
+
+
+def explain(error: Exception, wanted: str, client: openai.OpenAI) -> str:
+    """One line about a failed request for ``wanted``, without the key."""
+    where = f"expected {wanted} from {client.base_url}"
+    if isinstance(error, openai.AuthenticationError):
+        return f"{where}, but the server refuses the key: check OPENAI_API_KEY"
+    if isinstance(error, AttributeError | TypeError):
+        return f"{where}, but the answer is not one of OpenAI's protocol"
+    text = " ".join(str(error).split()).replace(client.api_key, "[key]")
+    return f"{where}, but: {text[:500]}"
 
 
 def _cut(text: str) -> str:

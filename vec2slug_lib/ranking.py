@@ -80,12 +80,10 @@ class Scores(NamedTuple):
         return self.subwords[index if self.rows is None else self.rows[index]]
 
 
-def scores_of(logits: Logits, width: int) -> Scores:
-    """Scores of logits ``[M, V]`` with the ``width`` best subwords of each row."""
-    subwords = logits[:, FIRST:]
+def scores_of(eos: Logits, hyphen: Logits, subwords: Logits, width: int) -> Scores:
+    """Scores of M rows by all logits of their subwords, with the ``width`` best of each row."""
     best, tokens = best_subwords(subwords, width)
-    total = log_sum_exp(subwords)
-    return Scores(logits[:, EOS], logits[:, HYPHEN], total, best, tokens, subwords)
+    return Scores(eos, hyphen, log_sum_exp(subwords), best, tokens, subwords)
 
 
 def blocks(logits: Logits) -> Iterator[Logits]:

@@ -12,6 +12,18 @@ from .errors import Vec2SlugError
 Floats = npt.NDArray[np.float32]
 
 
+def as_array(values: Any) -> npt.NDArray[Any]:
+    """An array, memory-mapped if it was.
+
+    Raises:
+        Vec2SlugError: lists of different lengths, or what numpy cannot take.
+    """
+    try:
+        return np.asanyarray(values)
+    except (ValueError, TypeError) as error:
+        raise Vec2SlugError(f"expected vectors of shape [N, width], but: {error}") from error
+
+
 def check_shape(vectors: npt.NDArray[Any], width: int | None = None) -> str:
     """What is expected of vectors, in words; refuses another shape or kind, and no row at all.
 

@@ -1,4 +1,4 @@
-"""The plain search of the benchmark is the specified one too."""
+"""The benchmark's plain search is the specified one too, and its record bears the book out."""
 
 import sys
 from dataclasses import replace
@@ -9,6 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_beam_search import configs, models, plain_search, usable, vocabularies
+
+from vec2slug_lib.dataset import data_dir
+from vec2slug_lib.files import read_json
+from vec2slug_lib.inference import DEFAULT_MODEL
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from plain_search import PlainSearch
@@ -30,3 +34,18 @@ def test_slugs_and_scores_are_those_of_the_slow_search(data, config, top_k):
     if margin > 1e-4:
         assert [slug for slug, _ in found] == [slug for slug, _ in expected]
         assert [s for _, s in found] == pytest.approx([s for _, s in expected], abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["small", "release"])
+def test_the_record_is_of_the_same_slugs(name):
+    found = read_json(data_dir() / "benchmarks" / "inference.json")["models"][name]
+    assert found["parity"]["same_slugs"] == found["parity"]["rows"] == 1000
+    assert found["parity"]["score_difference"] < 1e-3
+    for kind in ("search", "choice"):
+        assert found["quality"][kind]["difference"]["value"] >= -0.003
+
+
+def test_the_record_is_of_the_released_weights():
+    found = read_json(data_dir() / "benchmarks" / "inference.json")["models"]["release"]
+    weights = "model.safetensors"
+    assert found["model"]["bytes"][weights] == (DEFAULT_MODEL / weights).stat().st_size
