@@ -82,6 +82,7 @@ class CachedStepper:
         shape = (count, heads, ROOM, d // heads)
         self._keep([np.zeros(shape, np.float32) for _ in self.layers])
         self.topic = np.zeros((0, d), np.float32)
+        self.nothing = embeddings[:0]
         self.used, self.position = 0, 1
         self.owner = np.arange(count)  # [rows] document of a row, ascending
         sees = np.zeros((count, 1, 2, ROOM + 2), np.bool_)
@@ -96,9 +97,10 @@ class CachedStepper:
         owner, seen = self.owner[parents], self.seen[parents]
         slot = place(owner)
         slots = int(slot.max()) + 1
-        self.owner = owner = self._fit(owner, slots)
+        self.owner = owner = self._fit(owner, slot, slots)
         count, room = self.caches[0].shape[0], self.caches[0].shape[2]
-        self.seen = np.pad(seen, ((0, 0), (0, room - seen.shape[1])))
+        self.seen = np.zeros((len(seen), room), np.bool_)
+        self.seen[:, : seen.shape[1]] = seen
         ids = np.full((slots, count), EOS)  # of slots without a row, which nobody reads
         ids[slot, owner] = tokens
         sees = np.zeros((count, 1, slots, room + slots), np.bool_)
@@ -106,8 +108,7 @@ class CachedStepper:
         sees[:, 0, np.arange(slots), room + np.arange(slots)] = True
         self.seen[np.arange(len(slot)), self.used + slot] = True
         self.position += 1
-        nothing = np.zeros((0, self.shape["input_dim"]), np.float32)
-        return self._run(nothing, ids.ravel(), sees).take(slot * count + owner)
+        return self._run(self.nothing, ids.ravel(), sees).take(slot * count + owner)
 
     def word_logits(self, embeddings: Logits) -> Logits:
         """Logits ``[N, V]`` of the word head."""
@@ -115,9 +116,9 @@ class CachedStepper:
         logits: Logits = self.found["word_logits"].numpy()
         return logits
 
-    def _fit(self, owner: Ints, slots: int) -> Ints:
+    def _fit(self, owner: Ints, slot: Ints, slots: int) -> Ints:
         """Make room for new nodes and forget documents without rows; the owners among the rest."""
-        alive, among = np.unique(owner, return_inverse=True)
+        alive = owner[slot == 0]
         count, heads, room, width = self.caches[0].shape
         grown = room if self.used + slots <= room else room + max(ROOM, slots)
         if grown == room and len(alive) >= KEPT * count:
@@ -128,7 +129,7 @@ class CachedStepper:
             new[:, :, self.used :] = 0  # a weight of 0 would not hide a NaN
         self._keep(larger)
         self.topic = self.topic[alive] if len(self.topic) else self.topic
-        return among
+        return np.cumsum(slot == 0) - 1
 
     def _keep(self, caches: list[Logits]) -> None:
         """The caches, and the same memory as the graph reads it."""

@@ -221,7 +221,7 @@ class _Search:
         # Taken out before the next come, so that two steps' logits are never in memory together.
         last = [stepper.start(embeddings)]
         for length in range(self.config.max_tokens):
-            self.steps[np.unique(self.owner)] += 1
+            self.steps[self.owner] = length + 1
             survivors = self._select(*self._extend(self._scores(last.pop()), length))
             if watch:
                 watch(self.texts, self.log_p, self.pools)
