@@ -29,7 +29,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
-from onnx import TensorProto, helper, numpy_helper
+from machine import processor, rates, seconds
 from plain_search import PlainSearch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
@@ -153,13 +153,6 @@ def sides_of(folder: Path, threads: int) -> Iterator[dict[str, Timed]]:
             end.send(None)
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """Wall time of a call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def spread(values: list[float]) -> dict[str, float]:
     """Median and quartiles."""
     low, median, high = np.percentile(values, [25, 50, 75])
@@ -228,42 +221,6 @@ def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float
         "multiply_adds": float(blocks + d * vocab),
         "weights": float(blocks + d * vocab),
     }
-
-
-def product(rows: int, inner: int, columns: int, precision: str) -> onnxruntime.InferenceSession:
-    """A session that multiplies ``[rows, inner]`` with a constant ``[inner, columns]``."""
-    rng = np.random.default_rng(0)
-    if precision == "float32":
-        weight, kind = rng.normal(size=(inner, columns)).astype(np.float32), TensorProto.FLOAT
-        nodes, extra = [helper.make_node("MatMul", ["x", "w"], ["y"])], {}
-    else:
-        weight, kind = rng.integers(-127, 128, (inner, columns)).astype(np.int8), TensorProto.UINT8
-        inputs = ["x", "w", "s", "t", "z"]
-        nodes = [helper.make_node("MatMulIntegerToFloat", inputs, ["y"], domain="com.microsoft")]
-        scales = np.ones(columns, np.float32)
-        extra = {"s": np.float32(1), "t": scales, "z": np.uint8(128)}
-    arrays = {"w": weight} | extra
-    constants = [numpy_helper.from_array(np.asarray(v), k) for k, v in arrays.items()]
-    x = helper.make_tensor_value_info("x", kind, [rows, inner])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, columns])
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(
-        helper.make_graph(nodes, "product", [x], [y], constants), opset_imports=opsets, ir_version=9
-    )
-    return onnxruntime.InferenceSession(model.SerializeToString())
-
-
-def rates() -> dict[str, float]:
-    """Multiply-adds a second of the layers' shapes, and bytes a second read from memory."""
-    found = {}
-    for precision, kind in (("float32", np.float32), ("int8", np.uint8)):
-        session = product(512, 384, 1536, precision)
-        x = np.ones((512, 384), kind)
-        times = [seconds(lambda s=session, x=x: s.run(None, {"x": x})) for _ in range(60)]
-        found[precision] = 512 * 384 * 1536 / float(np.median(times[10:]))
-    block = np.ones(1 << 25, np.float32)  # 128 MiB, beyond any cache
-    found["bytes"] = block.nbytes / float(np.median([seconds(block.max) for _ in range(9)]))
-    return found
 
 
 def profile(folder: Path, precision: str, rows: np.ndarray) -> dict[str, float]:
@@ -388,16 +345,6 @@ def main() -> None:
         shutil.rmtree(scratch)
     if options.out:
         write_json(options.out, content)
-
-
-def processor() -> str:
-    """Name of the processor and of its instructions for narrow products, where it tells."""
-    info = Path("/proc/cpuinfo")
-    text = info.read_text() if info.is_file() else ""
-    names = [line.split(":")[1].strip() for line in text.splitlines() if "model name" in line]
-    known = [flag for flag in ("avx512_vnni", "amx_int8", "avx_vnni") if flag in text.split()]
-    name = names[0] if names else platform.processor()
-    return f"{name} ({', '.join(known) or 'no narrow products'})"
 
 
 if __name__ == "__main__":
