@@ -41,6 +41,7 @@ from vec2slug_lib.evaluation import summarise, token_overlap
 from vec2slug_lib.export import export_graphs
 from vec2slug_lib.files import read_json, write_json
 from vec2slug_lib.inference import DEFAULT_MODEL, Sidecar, SlugPredictor, graph_path
+from vec2slug_lib.ranking import Vocabulary
 
 ROUNDS = 5
 PAUSE = 0.2  # seconds after which idle threads of onnxruntime have stopped to spin
@@ -133,12 +134,11 @@ def serve(end: Any, folder: Path, name: str, threads: int) -> None:
 @contextmanager
 def sides_of(folder: Path, threads: int) -> Iterator[dict[str, Timed]]:
     """All sides by name; each gives seconds and slugs of rows, and waits in between."""
-    sides, ends = {}, []
+    sides, ends, context = {}, [], multiprocessing.get_context("spawn")
     for name in ("plain", *PRECISIONS):
-        near, far = multiprocessing.get_context("spawn").Pipe()
-        multiprocessing.get_context("spawn").Process(
-            target=serve, args=(far, folder, name, threads), daemon=True
-        ).start()
+        near, far = context.Pipe()
+        arguments = (far, folder, name, threads)
+        context.Process(target=serve, args=arguments, daemon=True).start()
 
         def ask(rows: np.ndarray, near: Any = near) -> tuple[float, Slugs]:
             near.send(rows)
@@ -219,24 +219,24 @@ def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float
         "row_steps": counted["rows"] / len(rows) + 2,  # the prefix and <bos>
         "steps": float(found.steps.mean()),
         "multiply_adds": float(blocks + d * vocab),
-        "weights": float(blocks + d * vocab),
     }
 
 
 def profile(folder: Path, precision: str, rows: np.ndarray) -> dict[str, float]:
     """Seconds a row-step's work by kind of node, and what is not the graph's."""
-    predictor = predictor_of(folder, precision)
+    sidecar = Sidecar.load(folder / "model.json")
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, tempfile.mkdtemp() + "/profile"
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.intra_op_num_threads = 1
     path = graph_path(folder, precision)  # type: ignore[arg-type]
-    predictor.session = onnxruntime.InferenceSession(path, options)
-    stepper = CachedStepper(predictor.session, predictor.sidecar.shape, 4)
-    whole = seconds(
-        lambda: search(stepper, rows, predictor.vocabulary, predictor.sidecar.decoding, 1, 64)
+    session = onnxruntime.InferenceSession(path, options)
+    stepper, vocabulary = (
+        CachedStepper(session, sidecar.shape, 4),
+        Vocabulary.of(sidecar.token_strings),
     )
-    events = json.loads(Path(predictor.session.end_profiling()).read_text())
+    whole = seconds(lambda: search(stepper, rows, vocabulary, sidecar.decoding, 1, 64))
+    events = json.loads(Path(session.end_profiling()).read_text())
     kinds: Counter[str] = Counter()
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):

@@ -74,7 +74,8 @@ class CachedStepper:
         self.session, self.shape = session, shape
         self.width = min(width, shape["vocab_size"] - len(SPECIALS))
         self.names = [node.name for node in session.get_outputs()]
-        self.layers = [name for i in range(shape["num_layers"]) for name in _layer(i)]
+        layers = range(shape["num_layers"])
+        self.layers = [f"{kind}_{i}" for i in layers for kind in ("keys", "values")]
 
     def start(self, embeddings: Logits) -> Scores:
         """Begin a row an embedding ``[N, input_dim]``; its scores after ``<bos>``."""
@@ -168,7 +169,3 @@ class CachedStepper:
             )
         )  # fmt: skip
         return Scores(special[:, EOS], special[:, HYPHEN], total, best, tokens, subwords)
-
-
-def _layer(index: int) -> tuple[str, str]:
-    return f"keys_{index}", f"values_{index}"

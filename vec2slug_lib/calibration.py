@@ -6,6 +6,7 @@ but then what a row gets would depend on the rows beside it.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -36,21 +37,16 @@ def activation_ranges(
         # A range must hold 0, which is a byte of its own.
         ranges[name] = (min(float(values[cut]), 0.0), max(float(values[-1 - cut]), 0.0))
 
-    hooks = []
-    for name, module in model.named_modules():
-        if isinstance(module, Attention):
-            name = f"{name}.in_proj_weight"
-        elif isinstance(module, nn.Linear) and name.startswith("blocks."):
-            name = f"{name}.weight"
-        elif name == "output_projection":
-            name = "token_embedding.weight" if model.config.tied else f"{name}.weight"
-        else:
-            continue
-        hooks.append(module.register_forward_pre_hook(partial(note, name)))
-    try:
-        with torch.inference_mode():
-            model(vectors, token_ids)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.inference_mode():
+        for name, module in model.named_modules():
+            if isinstance(module, Attention):
+                name = f"{name}.in_proj_weight"
+            elif isinstance(module, nn.Linear) and name.startswith("blocks."):
+                name = f"{name}.weight"
+            elif name == "output_projection":
+                name = "token_embedding.weight" if model.config.tied else f"{name}.weight"
+            else:
+                continue
+            hooks.callback(module.register_forward_pre_hook(partial(note, name)).remove)
+        model(vectors, token_ids)
     return ranges

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import openai
 
 from .errors import Vec2SlugError
+from .files import whole_lines
 from .openai_embedder import explain, open_client
 from .slugs import MAX_WORDS, MIN_WORDS, is_valid, slugify
 
@@ -122,14 +123,11 @@ def read_answers(path: Path) -> list[Answer]:
     Raises:
         Vec2SlugError: a line is something else.
     """
-    if not path.is_file():
+    if not whole_lines(path):
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
     try:
-        return [Answer(**json.loads(line)) for line in whole.splitlines()]
+        with path.open(encoding="utf-8") as file:
+            return [Answer(**json.loads(line)) for line in file]
     except (ValueError, TypeError) as error:
         raise Vec2SlugError(f"expected answers of a chat model in {path}, but: {error}") from error
 

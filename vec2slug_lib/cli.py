@@ -292,7 +292,7 @@ def baseline(argv: Sequence[str]) -> int:
     from .chat_baseline import ChatSlugs, ask_all, summary
     from .evaluation import summarise, token_overlap
 
-    frame = read_documents(options.documents).head(options.rows)
+    frame = read_documents(options.documents, "slug").head(options.rows)
     chat = ChatSlugs(options.model, options.base_url)
     with progress_bar(len(frame)) as bar:
         names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
@@ -306,20 +306,20 @@ def baseline(argv: Sequence[str]) -> int:
     return 0
 
 
-def read_documents(path: Path) -> Any:
-    """Table of documents with the columns id and text.
+def read_documents(path: Path, *others: str) -> Any:
+    """Table of documents with the columns id and text, and those of the others that are there.
 
     Raises:
         Vec2SlugError: no parquet file with these columns.
     """
     import pandas as pd
+    from pyarrow.parquet import read_schema
 
     try:
-        frame = pd.read_parquet(path)
-        frame[["id", "text"]]
-    except (OSError, ValueError, KeyError) as error:
+        wanted = ["id", "text", *(name for name in others if name in read_schema(path).names)]
+        return pd.read_parquet(path, columns=wanted)
+    except (OSError, ValueError) as error:
         raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
-    return frame
 
 
 if __name__ == "__main__":

@@ -162,9 +162,7 @@ def search(
         raise Vec2SlugError(f"expected vectors of shape [N, D], got {embeddings.shape}")
     if top_k < 1 or chunk_size < 1:
         raise Vec2SlugError(f"expected top_k, chunk_size >= 1, got {top_k} and {chunk_size}")
-    vocabulary = token_strings
-    if not isinstance(vocabulary, Vocabulary):
-        vocabulary = Vocabulary.of(vocabulary)
+    vocabulary = Vocabulary.of(token_strings)
     if config.min_words * (vocabulary.shortest + 1) - 1 > MAX_CHARS:
         wanted = f"{config.min_words} words that fit in {MAX_CHARS} characters"
         raise Vec2SlugError(f"expected tokens for {wanted}, the shortest has {vocabulary.shortest}")
@@ -231,13 +229,13 @@ class _Search:
 
     def _scores(self, logits: Logits | Scores) -> Scores:
         """Scores of finite logits, one row a hypothesis."""
-        never = self.vocabulary.never
+        barred = self.vocabulary.barred
         if isinstance(logits, Scores):
             parts: Sequence[Any] = (logits.eos, logits.hyphen, logits.total)
             if all(np.isfinite(part).all() for part in parts):
-                if not never[FIRST:].any():
+                if not barred.any():
                     return logits
-                subwords = logits.all_subwords(np.arange(len(self.texts))) + never[FIRST:]
+                subwords = logits.all_subwords(np.arange(len(self.texts))) + barred
                 return scores_of(logits.eos, logits.hyphen, subwords, self.config.beam_width)
         else:
             expected = (len(self.texts), len(self.vocabulary.strings))
@@ -246,7 +244,7 @@ class _Search:
                 raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
             if all(np.isfinite(block).all() for block in blocks(logits)):
                 eos, hyphen, subwords = logits[:, EOS], logits[:, HYPHEN], logits[:, FIRST:]
-                return scores_of(eos, hyphen, subwords + never[FIRST:], self.config.beam_width)
+                return scores_of(eos, hyphen, subwords + barred, self.config.beam_width)
         raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
 
     def _extend(self, scores: Scores, length: int) -> tuple[_Extensions, Bools]:

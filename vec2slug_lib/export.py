@@ -7,6 +7,7 @@ import warnings
 from dataclasses import asdict
 from pathlib import Path
 from shutil import copyfile
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,15 @@ from .card import model_card
 from .decoding import DecodingConfig
 from .errors import Vec2SlugError
 from .files import atomic, check_file, file_sha256, known_hash, read_json, write_json
+from .interpret import encode_slugs
 from .merged import is_merged
 from .models import Decoder, DecoderConfig
 from .risk import RiskConfig
 from .runs import Run
 from .standalone import standalone
 from .step_graph import OPSET, write_step_graph
-from .tokens import BOS, EOS, HYPHEN, SPECIALS
-from .vocab import encode, token_strings
+from .tokens import BOS, EOS, HYPHEN, PAD, SPECIALS
+from .vocab import token_strings
 from .weights import load_decoder, quantised, read_state, save_decoder
 
 TOLERANCE = 1e-3
@@ -158,34 +160,40 @@ def export_graphs(folder: Path) -> dict[str, Any]:
         Vec2SlugError: logits in float32 differ from torch's by more than ``TOLERANCE``.
     """
     (folder / "manifest.onnx.json").unlink(missing_ok=True)  # of graphs that go now
-    model, state = load_release(folder), read_state(_weights(folder))
-    arrays = {name: value.numpy() for name, value in state.items()}
-    shape, sample = read_json(folder / "model.json")["model"], _sample(model, folder)
-    ranges = activation_ranges(model, *sample)
-    small = arrays if any(v.dtype == np.int8 for v in arrays.values()) else _codes(state)
-    with atomic(folder / PLAIN) as path:
-        write_plain_graph(model, path)
-    with atomic(folder / GRAPHS["float32"]) as path:
-        write_step_graph(path, arrays, shape)
-    with atomic(folder / GRAPHS["int8"]) as path:
-        write_step_graph(path, small, shape, ranges)
-    (folder / "inference.py").write_text(standalone(), encoding="utf-8")
-    names = (PLAIN, *GRAPHS.values())
-    manifest: dict[str, Any] = {
-        "opset": {PLAIN: 18, **dict.fromkeys(GRAPHS.values(), OPSET)},
-        "tolerance": TOLERANCE,
-        "graphs": {name: compare(model, folder / name, *sample) for name in names},
-        "sha256": {name: file_sha256(folder / name) for name in (*names, "inference.py")},
-    }
-    worst = max(manifest["graphs"][name]["max_difference"] for name in (PLAIN, GRAPHS["float32"]))
-    if worst > TOLERANCE:
-        raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {worst}")
+    weights, names = _weights(folder), (PLAIN, *GRAPHS.values())
+    model = load_decoder(_config(folder), weights)
+    sample = _sample(model, folder)
+    with TemporaryDirectory(dir=folder) as scratch:  # no graph is in the folder before its check
+        made = Path(scratch)
+        write_plain_graph(model, made / PLAIN)
+        write_step_graphs(model, weights, made, sample)
+        (made / "inference.py").write_text(standalone(), encoding="utf-8")
+        manifest: dict[str, Any] = {
+            "opset": {PLAIN: 18, **dict.fromkeys(GRAPHS.values(), OPSET)},
+            "tolerance": TOLERANCE,
+            "graphs": {name: compare(model, made / name, *sample) for name in names},
+            "sha256": {name: file_sha256(made / name) for name in (*names, "inference.py")},
+        }
+        exact = (manifest["graphs"][name] for name in (PLAIN, GRAPHS["float32"]))
+        if (worst := max(found["max_difference"] for found in exact)) > TOLERANCE:
+            raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {worst}")
+        for name in manifest["sha256"]:
+            (made / name).replace(folder / name)
     write_json(folder / "manifest.onnx.json", manifest)
     return manifest
 
 
-def _codes(state: dict[str, Tensor]) -> dict[str, Any]:
-    return {name: value.numpy() for name, value in quantised(state).items()}
+def write_step_graphs(
+    model: Decoder, weights: Path, folder: Path, sample: tuple[Tensor, Tensor]
+) -> None:
+    """Both graphs of a step, from the weights as they are stored."""
+    state = read_state(weights)
+    codes = state if any(v.dtype == torch.int8 for v in state.values()) else quantised(state)
+    exact, small = ({k: v.numpy() for k, v in kind.items()} for kind in (state, codes))
+    shape = asdict(model.config)
+    write_step_graph(folder / GRAPHS["float32"], exact, shape)
+    ranges = activation_ranges(model, *sample)
+    write_step_graph(folder / GRAPHS["int8"], small, shape, ranges)
 
 
 def _sample(model: Decoder, folder: Path) -> tuple[Tensor, Tensor]:
@@ -193,11 +201,8 @@ def _sample(model: Decoder, folder: Path) -> tuple[Tensor, Tensor]:
     config, rows = model.config, dataset.load(limit=SAMPLE).part("train")
     if rows.vectors.shape[1] == config.input_dim and (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        ids = encode(tokenizer, rows.pairs["slug"].tolist())
-        cut = [[BOS, *row, EOS][: config.max_slug_tokens] for row in ids]
-        longest = max(map(len, cut))
-        # Ends are filled with what may stand at an end; its activations count little.
-        tokens = torch.tensor([row + [EOS] * (longest - len(row)) for row in cut])
+        tokens = encode_slugs(tokenizer, rows.pairs["slug"].tolist(), config.max_slug_tokens)
+        tokens[tokens == PAD] = EOS  # which a model meets at an end, unlike padding
         return torch.from_numpy(rows.vectors), tokens
     random = torch.Generator().manual_seed(0)
     vectors = torch.randn(SAMPLE, config.input_dim, generator=random)
@@ -228,22 +233,29 @@ def write_plain_graph(model: Decoder, path: Path) -> None:
 
 
 def compare(model: Decoder, path: Path, vectors: Tensor, token_ids: Tensor) -> dict[str, Any]:
-    """Size of a graph, largest difference of its logits from torch's, share of equal argmaxes."""
+    """Size of a graph, largest difference of its logits from torch's, share of equal argmaxes.
+
+    The logits of a word head, where there is one, count in the difference.
+    """
     vectors, token_ids = vectors[:COMPARED], token_ids[:COMPARED]
     with torch.inference_mode():
-        expected = model(vectors, token_ids).numpy()
-    session = open_session(path, asdict(model.config))
+        expected = [output.numpy() for output in Graph(model)(vectors, token_ids)]
+    session, shape = open_session(path, asdict(model.config)), asdict(model.config)
     if path.name == PLAIN:
         inputs = {"src_embedding": vectors.numpy(), "token_ids": token_ids.numpy()}
-        found = session.run(["logits"], inputs)[0]
+        found = session.run(outputs(model.config), inputs)
     else:
         # What a search never asks for is not in the scores of a step.
-        expected = expected[:, :, [EOS, HYPHEN, *range(len(SPECIALS), expected.shape[2])]]
-        found = stepwise(CachedStepper(session, asdict(model.config), 1), vectors, token_ids)
+        asked = [EOS, HYPHEN, *range(len(SPECIALS), shape["vocab_size"])]
+        expected[0] = expected[0][:, :, asked]
+        stepper = CachedStepper(session, shape, 1)
+        found = [stepwise(stepper, vectors, token_ids)]
+        found += [stepper.word_logits(vectors.numpy())] if model.config.head_dim else []
+    pairs = zip(found, expected, strict=True)
     return {
         "bytes": path.stat().st_size,
-        "max_difference": float(np.abs(found - expected).max()),
-        "argmax_agreement": float((found.argmax(-1) == expected.argmax(-1)).mean()),
+        "max_difference": max(float(np.abs(ours - torchs).max()) for ours, torchs in pairs),
+        "argmax_agreement": float((found[0].argmax(-1) == expected[0].argmax(-1)).mean()),
     }
 
 

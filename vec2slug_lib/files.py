@@ -69,6 +69,19 @@ def file_sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def whole_lines(path: Path) -> int:
+    """Number of lines of a file that grows by lines; half a line, left by a kill, is cut off."""
+    if not path.is_file():
+        return 0
+    count = end = 0
+    with path.open("rb+") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                count, end = count + 1, end + len(line)
+        file.truncate(end)
+    return count
+
+
 def check_file(path: Path, sha256: str | None) -> None:
     """Refuse a file that is missing or, where its hash is known, not the one that was written.
 

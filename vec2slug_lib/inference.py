@@ -240,8 +240,7 @@ class SlugPredictor:
         """
         if k < 1:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
-        width = self.sidecar.risk.beam_width if self.sidecar.risk else 0
-        width = max(width or self.sidecar.decoding.beam_width, k)
+        width = max((self.sidecar.risk or self.sidecar.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
         pieces, workers = _pieces(vectors, max(rows // width, 1)), self.workers
         waiting: deque[Future[list[list[Candidate]]]] = deque()

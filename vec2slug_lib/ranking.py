@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Vec2SlugError
-from .tokens import EOS, HYPHEN, SPECIALS
+from .tokens import SPECIALS
 
 Floats = NDArray[np.float64]
 Logits = NDArray[np.float32]
@@ -28,22 +28,24 @@ NEVER = 1 << 20  # the "length" of a token that no slug may hold
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Token strings, characters [V] that each adds, minus infinity [V] where a token may not be."""
+    """Token strings, characters [V] each adds, minus infinity [V - 5] at subwords no slug holds."""
 
     strings: Sequence[str]
     ids: Mapping[str, int]
     lengths: Ints
-    never: Logits
+    barred: Logits
     shortest: int
     longest: int
 
     @classmethod
-    def of(cls, strings: Sequence[str]) -> Vocabulary:
-        """What a search needs of V strings, worked out once.
+    def of(cls, strings: Sequence[str] | Vocabulary) -> Vocabulary:
+        """What a search needs of V strings; what it has made of them already stays as it is.
 
         Raises:
             Vec2SlugError: the special tokens do not come first, or no token is a subword.
         """
+        if isinstance(strings, Vocabulary):
+            return strings
         if tuple(strings[:5]) != SPECIALS:
             raise Vec2SlugError(f"expected a vocabulary beginning {SPECIALS}, got {strings[:5]}")
         lengths = np.array([len(s) if SUBWORD.fullmatch(s) else NEVER for s in strings], np.int64)
@@ -51,10 +53,9 @@ class Vocabulary:
         if not len(subwords):
             raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
         shortest, longest = int(subwords.min()), int(subwords.max())
-        never = np.where(lengths == NEVER, -np.inf, 0).astype(np.float32)
-        never[[EOS, HYPHEN]] = 0  # they have rules of their own
+        barred = np.where(lengths[FIRST:] == NEVER, -np.inf, 0).astype(np.float32)
         ids = {token: i for i, token in enumerate(strings)}
-        return cls(strings, ids, lengths, never, shortest, longest)
+        return cls(strings, ids, lengths, barred, shortest, longest)
 
 
 class Scores(NamedTuple):

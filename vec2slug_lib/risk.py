@@ -226,7 +226,7 @@ def least_risk_search(
         witnesses: whom to ask.
         progress: called with the number of rows just searched.
     """
-    vocabulary = strings if isinstance(strings, Vocabulary) else Vocabulary.of(strings)
+    vocabulary = Vocabulary.of(strings)
     width, reward = risk.beam_width, risk.length_reward
     config = replace(decoding, beam_width=width, length_reward=reward, distinct_words=True)
     candidates: list[list[Candidate]] = []

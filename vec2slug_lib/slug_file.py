@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from .decoding import Candidate
 from .errors import Vec2SlugError
-from .files import read_json, write_json
+from .files import read_json, whole_lines, write_json
 from .inference import SlugPredictor, with_hash
 
 
@@ -47,31 +48,17 @@ def write_slugs(
     if part.exists() and (not note.exists() or read_json(note) != settings):
         raise Vec2SlugError(f"expected {part} to be of the same vectors and settings: remove it")
     write_json(note, settings)
-    done = _complete_lines(part)
+    done = whole_lines(part)
     if progress and done:
         progress(done)
     with part.open("a", encoding="utf-8") as file:
         rows = predictor.stream(vectors[done:], top_k, progress, first=done)
         for row, candidates in enumerate(rows, start=done):
-            key = vectors[row].tobytes()
-            named = [
-                {"slug": with_hash(slug, key) if unique else slug, "score": round(score, 4)}
-                for slug, score in candidates
-            ]
+            if unique:
+                key = vectors[row].tobytes()
+                candidates = [Candidate(with_hash(slug, key), score) for slug, score in candidates]
+            named = [{"slug": slug, "score": round(score, 4)} for slug, score in candidates]
             content = named[0] if top_k == 1 else {"candidates": named}
             file.write(json.dumps({"row": row, **content}) + "\n")
     part.replace(out)
     note.unlink()
-
-
-def _complete_lines(part: Path) -> int:
-    """Number of whole lines; half a line at the end, left by a kill, is cut off."""
-    if not part.exists():
-        return 0
-    lines = end = 0
-    with part.open("rb+") as file:
-        for line in file:
-            if line.endswith(b"\n"):
-                lines, end = lines + 1, end + len(line)
-        file.truncate(end)
-    return lines
