@@ -30,7 +30,8 @@ $(STAMP): requirements.txt pyproject.toml
 
 MODEL := data/models/vec2slug-minilm-small
 
-$(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors | $(STAMP)
+GRAPHS := vec2slug_lib/step_graph.py vec2slug_lib/standalone.py
+$(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors $(GRAPHS) | $(STAMP)
 	@echo "== Model: exporting the ONNX graphs of $(MODEL)"
 	@$(BIN)/vec2slug export $(MODEL)
 

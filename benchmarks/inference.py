@@ -35,6 +35,7 @@ from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
 from vec2slug_lib import dataset
+from vec2slug_lib.ahead import AheadStepper
 from vec2slug_lib.cached import GRAPHS, PLAIN, CachedStepper, open_session
 from vec2slug_lib.decoding import search
 from vec2slug_lib.evaluation import summarise, token_overlap
@@ -202,22 +203,29 @@ def throughput(folder: Path, rows: np.ndarray, plain_rows: int) -> dict[str, Any
 
 
 def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float]:
-    """What decoding must do: row-steps and steps a document, multiply-adds a row-step."""
-    stepper = CachedStepper(open_session(folder / GRAPHS["int8"], sidecar.shape), sidecar.shape, 4)
+    """What decoding must do for a document, on its own (calls) or beside others (row-steps)."""
+    session = open_session(folder / GRAPHS["int8"], sidecar.shape)
+    stepper, alone = (kind(session, sidecar.shape, 4) for kind in (CachedStepper, AheadStepper))
     counted: Counter[str] = Counter()
-    step = stepper.step
+    step, run = stepper.step, alone._run
 
     def counting(parents: np.ndarray, tokens: np.ndarray) -> Any:
         counted["rows"] += len(parents)
         return step(parents, tokens)
 
-    stepper.step = counting  # type: ignore[method-assign]
+    def calling(*arguments: Any) -> Any:
+        counted["calls"] += 1
+        return run(*arguments)
+
+    stepper.step, alone._run = counting, calling  # type: ignore[method-assign]
     found = search(stepper, rows, sidecar.token_strings, sidecar.decoding, 1, 32)
+    search(alone, rows[:64], sidecar.token_strings, sidecar.decoding, 1, 1)
     d, vocab = sidecar.shape["embed_dim"], sidecar.shape["vocab_size"]
     blocks = 12 * d * d * sidecar.shape["num_layers"]
     return {
         "row_steps": counted["rows"] / len(rows) + 2,  # the prefix and <bos>
         "steps": float(found.steps.mean()),
+        "calls": counted["calls"] / len(rows[:64]),
         "multiply_adds": float(blocks + d * vocab),
     }
 
@@ -231,10 +239,8 @@ def profile(folder: Path, precision: str, rows: np.ndarray) -> dict[str, float]:
     options.intra_op_num_threads = 1
     path = graph_path(folder, precision)  # type: ignore[arg-type]
     session = onnxruntime.InferenceSession(path, options)
-    stepper, vocabulary = (
-        CachedStepper(session, sidecar.shape, 4),
-        Vocabulary.of(sidecar.token_strings),
-    )
+    stepper = CachedStepper(session, sidecar.shape, 4)
+    vocabulary = Vocabulary.of(sidecar.token_strings)
     whole = seconds(lambda: search(stepper, rows, vocabulary, sidecar.decoding, 1, 64))
     events = json.loads(Path(session.end_profiling()).read_text())
     kinds: Counter[str] = Counter()

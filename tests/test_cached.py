@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from plain_beam_search import configs, plain_search, vocabularies
 
+from vec2slug_lib.ahead import AheadStepper
 from vec2slug_lib.cached import CachedStepper, open_session
 from vec2slug_lib.calibration import activation_ranges
 from vec2slug_lib.decoding import search
@@ -35,12 +36,12 @@ def decoder(seed, vocabulary, headed=False, layers=2):
     return model
 
 
-def stepper(folder, model, width=3, ranges=None, codes=False):
+def stepper(folder, model, width=3, ranges=None, codes=False, kind=CachedStepper):
     state = folded_state(model)
     state = quantised(state) if codes or ranges else state
     path, shape = folder / "step.onnx", asdict(model.config)
     write_step_graph(path, {k: v.numpy() for k, v in state.items()}, shape, ranges)
-    return CachedStepper(open_session(path, shape), shape, width)
+    return kind(open_session(path, shape), shape, width)
 
 
 def unit(rows, seed=0):
@@ -48,7 +49,7 @@ def unit(rows, seed=0):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def walk(steppers, rows, size, seed, steps=20):
+def walk(steppers, rows, size, seed, steps=20, hyphens=0.0):
     """Each stepper's answers along one random growth of hypotheses; documents drop out."""
     rng, vectors = np.random.default_rng(seed), unit(rows, seed)
     answers, owner = [[s.start(vectors) for s in steppers]], np.arange(rows)
@@ -60,19 +61,21 @@ def walk(steppers, rows, size, seed, steps=20):
         picks = [rng.choice(np.flatnonzero(owner == d), rng.integers(1, 5)) for d in alive]
         parents = np.concatenate(picks)
         tokens = rng.integers(5, size, len(parents))
+        tokens[rng.random(len(parents)) < hyphens] = HYPHEN
         owner = owner[parents]
         answers.append([s.step(parents, tokens) for s in steppers])
     return answers
 
 
 @settings(max_examples=25)
-@given(st.integers(0, 10**6), st.integers(1, 7), st.booleans(), st.booleans())
+@given(st.integers(0, 10**6), st.integers(0, 7), st.booleans(), st.booleans())
 def test_steps_are_those_of_the_model(tmp_path_factory, seed, rows, headed, codes):
     model, folder = decoder(seed, 40, headed), tmp_path_factory.mktemp("graph")
-    fast = stepper(folder, model, codes=codes)
+    kind = CachedStepper if rows else AheadStepper
+    fast = stepper(folder, model, codes=codes, kind=kind)
     if codes:
         model.load_state_dict(dequantised(quantised(folded_state(model))), strict=False)
-    for ours, logits in walk([fast, CachedDecoder(model)], rows, 40, seed):
+    for ours, logits in walk([fast, CachedDecoder(model)], max(rows, 1), 40, seed, hyphens=0.4):
         count = len(logits)
         np.testing.assert_allclose(ours.all_subwords(np.arange(count)), logits[:, 5:], atol=1e-4)
         np.testing.assert_allclose(ours.eos, logits[:, EOS], atol=1e-4)
@@ -90,8 +93,11 @@ def test_steps_are_those_of_the_model(tmp_path_factory, seed, rows, headed, code
 def test_fast_search_is_the_plain_search(tmp_path_factory, data, seed, config, top_k, headed):
     strings = data.draw(vocabularies())
     model, vectors = decoder(seed, len(strings), headed, layers=1), unit(3, seed)
-    fast = stepper(tmp_path_factory.mktemp("graph"), model, config.beam_width)
+    folder = tmp_path_factory.mktemp("graph")
+    fast = stepper(folder, model, config.beam_width)
     found = search(fast, vectors, strings, config, top_k)
+    ahead = stepper(folder, model, config.beam_width, kind=AheadStepper)
+    alone = search(ahead, vectors, strings, config, top_k, chunk_size=1)
 
     def forward(row, tokens):
         with torch.inference_mode():
@@ -105,7 +111,32 @@ def test_fast_search_is_the_plain_search(tmp_path_factory, data, seed, config, t
         assume(margin > 1e-3)
         assert [slug for slug, _ in candidates] == [slug for slug, _ in slow]
         assert [c.score for c in candidates] == pytest.approx([s for _, s in slow], abs=1e-3)
-        assert found.steps[row] == steps
+        assert found.steps[row] == alone.steps[row] == steps
+        assert [slug for slug, _ in alone.candidates[row]] == [slug for slug, _ in slow]
+        scores = [c.score for c in alone.candidates[row]]
+        assert scores == pytest.approx([s for _, s in slow], abs=1e-3)
+
+
+def test_hyphens_that_come_ahead_spare_calls_and_the_last_place_is_no_edge(tmp_path):
+    model = decoder(1, 40)
+    places, calls = model.config.max_slug_tokens, []
+    ahead = stepper(tmp_path, model, kind=AheadStepper)
+    run = ahead._run
+    ahead._run = lambda *arguments: calls.append(0) or run(*arguments)
+    ahead.start(unit(1))
+    for position in range(2, places + 1):
+        token = HYPHEN if position % 2 else 5 + position
+        ahead.step(np.array([0]), np.array([token]))
+    assert len(calls) == 1 + places // 2
+
+
+def test_nodes_that_no_row_sees_are_forgotten(tmp_path):
+    fast, vectors = stepper(tmp_path, decoder(2, 40)), unit(3)
+    fast.start(vectors)
+    for step in range(20):  # four children of one row, every time
+        rows = np.repeat(np.arange(3) * (4 if step else 1), 4)
+        fast.step(rows, np.arange(5, 17))
+    assert fast.used <= 2 + 20 + 4 * 4 + 16  # not the 2 + 80 that were made
 
 
 def test_int8_follows_float_and_no_row_depends_on_another(tmp_path):

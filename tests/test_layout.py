@@ -20,14 +20,14 @@ ORDER = """
     baselines dataset dataset_build spans span_set examples tokens vocab clustering models
     merged weights word_table losses training decoder_objective ranking decoding risk
     retrieval evaluation scaling word_order collapse mlp_model mlp experiments runs
-    word_record pipeline decodings batch claims interpret inside cached calibration step_graph
+    word_record pipeline decodings batch claims interpret inside cached ahead calibration step_graph
     standalone card export inside_record steps inference slug_file figures report parameters
     cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {
     "errors", "files", "slugs", "vectors", "tokens", "ranking", "decoding", "risk", "cached",
-    "inference",
+    "ahead", "inference",
 }  # fmt: skip
 
 

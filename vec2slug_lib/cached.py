@@ -52,6 +52,7 @@ def open_session(
     else:
         last = f"keys_{shape['num_layers'] - 1}"
         sizes |= {"subword_logits": (1, vocab - len(SPECIALS)), "mask": (1, 1), last: (1, heads)}
+        sizes["positions"] = (0, None)
     for name, (axis, size) in sizes.items():
         if name not in found or (size is not None and found[name][axis] not in (size, None)):
             has = found.get(name, "no such name")
@@ -72,6 +73,7 @@ class CachedStepper:
         self, session: onnxruntime.InferenceSession, shape: Mapping[str, Any], width: int
     ) -> None:
         self.session, self.shape = session, shape
+        self.begun = self.words = np.zeros((0, 0), np.float32)
         self.width = min(width, shape["vocab_size"] - len(SPECIALS))
         self.names = [node.name for node in session.get_outputs()]
         layers = range(shape["num_layers"])
@@ -88,20 +90,20 @@ class CachedStepper:
         self.owner = np.arange(count)  # [rows] document of a row, ascending
         sees = np.zeros((count, 1, 2, ROOM + 2), np.bool_)
         sees[:, :, :, ROOM] = sees[:, :, 1, ROOM + 1] = True  # the prefix, and <bos> itself
-        scores = self._run(embeddings, np.full(count, BOS), sees)
+        scores = self._run(embeddings, np.full(count, BOS), np.array([1]), sees)
+        if self.shape.get("head_dim"):
+            self.begun, self.words = embeddings, self.found["word_logits"].numpy()
         self.seen = np.zeros((count, ROOM), np.bool_)  # [rows, nodes] what a row descends from
         self.seen[:, :2] = True
         return scores
 
     def step(self, parents: Ints, tokens: Ints) -> Scores:
         """Continue row ``parents[i]`` with ``tokens[i]``; rows of a document stay together."""
-        owner, seen = self.owner[parents], self.seen[parents]
-        slot = place(owner)
+        self.owner, self.seen = self.owner[parents], self.seen[parents]
+        slot = place(self.owner)
         slots = int(slot.max()) + 1
-        self.owner = owner = self._fit(owner, slot, slots)
-        count, room = self.caches[0].shape[0], self.caches[0].shape[2]
-        self.seen = np.zeros((len(seen), room), np.bool_)
-        self.seen[:, : seen.shape[1]] = seen
+        self._fit(slot, slots)
+        owner, (count, _, room, _) = self.owner, self.caches[0].shape
         ids = np.full((slots, count), EOS)  # of slots without a row, which nobody reads
         ids[slot, owner] = tokens
         sees = np.zeros((count, 1, slots, room + slots), np.bool_)
@@ -109,28 +111,32 @@ class CachedStepper:
         sees[:, 0, np.arange(slots), room + np.arange(slots)] = True
         self.seen[np.arange(len(slot)), self.used + slot] = True
         self.position += 1
-        return self._run(self.nothing, ids.ravel(), sees).take(slot * count + owner)
+        scores = self._run(self.nothing, ids.ravel(), np.array([self.position]), sees)
+        return scores.take(slot * count + owner)
 
     def word_logits(self, embeddings: Logits) -> Logits:
         """Logits ``[N, V]`` of the word head."""
-        self.start(embeddings)
-        logits: Logits = self.found["word_logits"].numpy()
-        return logits
+        if not np.array_equal(self.begun, embeddings):  # else the search has asked already
+            self.start(embeddings)
+        return self.words
 
-    def _fit(self, owner: Ints, slot: Ints, slots: int) -> Ints:
-        """Make room for new nodes and forget documents without rows; the owners among the rest."""
-        alive = owner[slot == 0]
-        count, heads, room, width = self.caches[0].shape
-        grown = room if self.used + slots <= room else room + max(ROOM, slots)
-        if grown == room and len(alive) >= KEPT * count:
-            return owner
-        larger = [np.empty((len(alive), heads, grown, width), np.float32) for _ in self.caches]
-        for new, old in zip(larger, self.caches, strict=True):
-            new[:, :, : self.used] = old[alive, :, : self.used]
-            new[:, :, self.used :] = 0  # a weight of 0 would not hide a NaN
-        self._keep(larger)
+    def _fit(self, slot: Ints, slots: int) -> None:
+        """Make room for new nodes: forget documents without rows, and nodes that no row sees."""
+        first = np.flatnonzero(slot == 0)  # row of each document
+        alive, room = self.owner[first], self.caches[0].shape[2]
+        if self.used + slots <= room and len(alive) >= KEPT * len(self.caches[0]):
+            return
+        live = np.logical_or.reduceat(self.seen, first)
+        self.used = int(live.sum(axis=1).max())
+        nodes = np.argsort(~live, axis=1, kind="stable")[:, : self.used]  # those first
+        room = self.used + max(ROOM, slots)
+        self.inputs: dict[str, onnxruntime.OrtValue] = {}  # so that no layer is kept twice
+        self._keep([_moved(self.caches.pop(0), alive, nodes, room) for _ in self.layers])
         self.topic = self.topic[alive] if len(self.topic) else self.topic
-        return np.cumsum(slot == 0) - 1
+        self.owner = np.cumsum(slot == 0) - 1
+        seen = np.zeros((len(slot), room), np.bool_)
+        seen[:, : self.used] = np.take_along_axis(self.seen, nodes[self.owner], axis=1)
+        self.seen = seen
 
     def _keep(self, caches: list[Logits]) -> None:
         """The caches, and the same memory as the graph reads it."""
@@ -140,12 +146,12 @@ class CachedStepper:
             for name, cache in zip(self.layers, caches, strict=True)
         }
 
-    def _run(self, embeddings: Logits, ids: Ints, sees: Bools) -> Scores:
+    def _run(self, embeddings: Logits, ids: Ints, positions: Ints, sees: Bools) -> Scores:
         """One call of the graph; its new nodes enter the caches."""
         mask = np.where(sees, np.float32(0), np.float32(-np.inf))
         feeds = {
             "src_embedding": embeddings, "token_ids": ids, "mask": mask,
-            "position": np.array([self.position]), "width": np.array([self.width]),
+            "positions": positions, "width": np.array([self.width]),
         }  # fmt: skip
         if self.shape.get("head_dim"):
             feeds["topic"] = self.topic
@@ -155,7 +161,7 @@ class CachedStepper:
         self.found = dict(zip(self.names, found, strict=True))
         slots = sees.shape[2]
         for name, cache in zip(self.layers, self.caches, strict=True):
-            cache[:, :, self.used : self.used + slots] = self.found[f"new_{name}"].numpy()
+            cache[:, :, self.used : self.used + slots] = self.found[f"new_{name}"].numpy()[0]
         self.used += slots
         if self.shape.get("head_dim"):
             self.topic = self.found["new_topic"].numpy()
@@ -169,3 +175,15 @@ class CachedStepper:
             )
         )  # fmt: skip
         return Scores(special[:, EOS], special[:, HYPHEN], total, best, tokens, subwords)
+
+
+def _moved(cache: Logits, documents: Ints, nodes: Ints, room: int) -> Logits:
+    """Some nodes ``[D, n]`` of some documents ``[D]``, in a cache with more room.
+
+    The room has copies of a node: finite, as a weight of 0 would not hide a NaN.
+    """
+    _, heads, old, width = cache.shape
+    padded = np.pad(nodes, ((0, 0), (0, room - nodes.shape[1])))
+    lines = (documents[:, None, None] * heads + np.arange(heads)[:, None]) * old + padded[:, None]
+    moved: Logits = cache.reshape(-1, width).take(lines, axis=0)
+    return moved

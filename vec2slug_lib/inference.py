@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
+from .ahead import AheadStepper
 from .cached import GRAPHS, PLAIN, CachedStepper, open_session
 from .decoding import Candidate, DecodingConfig, search
 from .errors import Vec2SlugError
@@ -36,7 +37,7 @@ Rows = npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
 Precision = Literal["float32", "int8"]
 DEFAULT_MODEL = Path(__file__).resolve().parent.parent / "data/models/vec2slug-minilm-small"
 WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
-ROWS = 128  # hypotheses searched side by side, at most
+ROWS = 256  # hypotheses searched side by side, at most
 LOGITS = 8 << 20  # bytes of their logits, at most
 
 
@@ -242,16 +243,20 @@ class SlugPredictor:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
         width = max((self.sidecar.risk or self.sidecar.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
-        pieces, workers = _pieces(vectors, max(rows // width, 1)), self.workers
+        size = max(rows // width, 1)
+        if isinstance(vectors, np.ndarray) and len(vectors) <= size:  # not worth a thread
+            yield from _done(self._search(vectors, k, width, first), progress)
+            return
+        pieces, workers = _pieces(vectors, size), self.workers
         waiting: deque[Future[list[list[Candidate]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
             try:
                 for begin, piece in pieces:
                     waiting.append(pool.submit(self._search, piece, k, width, first + begin))
                     if len(waiting) > workers:
-                        yield from _done(waiting.popleft(), progress)
+                        yield from _done(waiting.popleft().result(), progress)
                 while waiting:
-                    yield from _done(waiting.popleft(), progress)
+                    yield from _done(waiting.popleft().result(), progress)
             finally:
                 pool.shutdown(cancel_futures=True)
 
@@ -261,7 +266,7 @@ class SlugPredictor:
         """Candidates of a few rows, of which the first has the number ``first``."""
         checked = check_vectors(rows, self.sidecar.input_dim, first)
         vocabulary, config, risk = self.vocabulary, self.sidecar.decoding, self.sidecar.risk
-        stepper = self._stepper(width)
+        stepper = self._stepper(width, len(rows))
         if risk is None:
             config = replace(config, beam_width=width)
             return search(stepper, checked, vocabulary, config, k, len(rows)).candidates
@@ -271,10 +276,11 @@ class SlugPredictor:
         found = least_risk_search(stepper, checked, vocabulary, config, risk, witnesses)
         return [candidates[:k] for candidates in found.candidates]
 
-    def _stepper(self, width: int) -> CachedStepper | OnnxStepper:
-        if self.cached:
-            return CachedStepper(self.session, self.sidecar.shape, width)
-        return OnnxStepper(self.session)
+    def _stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
+        if not self.cached:
+            return OnnxStepper(self.session)
+        kind = AheadStepper if rows == 1 else CachedStepper
+        return kind(self.session, self.sidecar.shape, width)
 
 
 def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
@@ -303,10 +309,7 @@ def _stack(rows: list[npt.NDArray[Any]], begin: int) -> npt.NDArray[Any]:
     return np.stack(rows)
 
 
-def _done(
-    future: Future[list[list[Candidate]]], progress: Progress | None
-) -> Iterator[list[Candidate]]:
-    found = future.result()
+def _done(found: list[list[Candidate]], progress: Progress | None) -> Iterator[list[Candidate]]:
     if progress:
         progress(len(found))
     yield from found

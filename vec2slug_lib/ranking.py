@@ -76,6 +76,18 @@ class Scores(NamedTuple):
         few = (eos[index], hyphen[index], total[index], best[index], tokens[index])
         return Scores(*few, subwords, rows)
 
+    def joined(self, other: Scores) -> Scores:
+        """These rows, then the other's."""
+        pair = (self, other)
+        return Scores(
+            np.concatenate([x.eos for x in pair]),
+            np.concatenate([x.hyphen for x in pair]),
+            np.concatenate([x.total for x in pair]),
+            np.concatenate([x.best for x in pair]),
+            np.concatenate([x.tokens for x in pair]),
+            np.concatenate([x.all_subwords(np.arange(len(x.eos))) for x in pair]),
+        )
+
     def all_subwords(self, index: Ints) -> Logits:
         """Logits ``[n, V - 5]`` of some rows."""
         return self.subwords[index if self.rows is None else self.rows[index]]

@@ -8,7 +8,7 @@ from importlib.resources import files
 from . import __version__
 
 # In this order each needs only what stands before it.
-MODULES = "errors files slugs vectors tokens ranking decoding risk cached inference".split()
+MODULES = "errors files slugs vectors tokens ranking decoding risk cached ahead inference".split()
 
 HEAD = '''# /// script
 # requires-python = ">=3.11"

@@ -23,6 +23,7 @@ from onnx import TensorProto, helper, numpy_helper
 from .tokens import SPECIALS
 
 OPSET = 20
+MICROSOFT = "com.microsoft"  # onnxruntime's own operators
 SPECIAL, SUBWORD = slice(0, len(SPECIALS)), slice(len(SPECIALS), None)  # rows of the output
 Array = npt.NDArray[Any]
 Ranges = Mapping[str, tuple[float, float]]  # lowest and highest input of a linear layer
@@ -34,15 +35,15 @@ def write_step_graph(
     """Write the graph: ``D`` documents with ``W`` slots each, rows slot by slot, ``M = W D``.
 
     Inputs: ``src_embedding [P, input_dim]``, a row a document at the first call and none later;
-    ``token_ids [M - P]`` and their ``position [1]``; ``mask [D, 1, W, S + W]``, 0 where a slot sees
-    a node of the past or of this call, else minus infinity; ``keys_i`` and ``values_i``, each
-    ``[D, heads, S, w]``; of a decoder with a word head ``topic``, ``[D, d]`` but for the first
-    call's ``[0, d]``; ``width [1]``.
+    ``token_ids [M - P]`` and their ``positions``, as many or one for all;
+    ``mask [D, 1, W, S + W]``, 0 where a slot sees a node of the past or of this call, else minus
+    infinity; ``keys_i`` and ``values_i``, each ``[D, heads, S, w]``; of a decoder with a word head
+    ``topic``, ``[D, d]`` but for the first call's ``[0, d]``; ``width [1]``.
 
     Outputs for the tokens' rows: ``special_logits [., 5]``, ``subword_logits [., V - 5]`` and their
     ``log_sum``; ``best_logits`` and ``best_tokens [., width]`` of the subwords, best first; the new
-    nodes ``new_keys_i`` and ``new_values_i``, each ``[D, heads, W, w]``; ``new_topic`` and, of the
-    first call's documents, ``word_logits [P, V]``.
+    nodes ``new_keys_i`` and ``new_values_i``, each ``[1, D, heads, W, w]``; ``new_topic`` and, of
+    the first call's documents, ``word_logits [P, V]``.
 
     Args:
         path: the file.
@@ -54,7 +55,7 @@ def write_step_graph(
     graph.build()
     model = helper.make_model(
         helper.make_graph(graph.nodes, "step", graph.inputs, graph.outputs, graph.constants),
-        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)],
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)],
         ir_version=9,
     )
     onnx.save(model, path)
@@ -78,7 +79,7 @@ class _Graph:
         self.inputs = [
             _value("src_embedding", "begun", shape["input_dim"]),
             _value("token_ids", "rows", kind=TensorProto.INT64),
-            _value("position", 1, kind=TensorProto.INT64),
+            _value("positions", "rows or one", kind=TensorProto.INT64),
             _value("mask", "documents", 1, "slots", "nodes"),
             _value("width", 1, kind=TensorProto.INT64),
         ]
@@ -95,10 +96,10 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, inputs, [out], domain=domain, **options))
         return out
 
-    def split(self, x: str, sizes: str, count: int) -> list[str]:
-        outs = [f"node_{len(self.nodes)}_{i}" for i in range(count)]
-        self.nodes.append(helper.make_node("Split", [x, sizes], outs, axis=-1))
-        return outs
+    def split(self, x: str, sizes: str, *outs: str, axis: int = -1) -> list[str]:
+        names = [out or f"node_{len(self.nodes)}_{i}" for i, out in enumerate(outs)]
+        self.nodes.append(helper.make_node("Split", [x, sizes], names, axis=axis))
+        return names
 
     def constant(self, value: Array, name: str) -> str:
         if name not in self.named:
@@ -161,7 +162,7 @@ class _Graph:
         codes = self.op("Transpose", codes, perm=[1, 0])
         scales = self.op("Reshape", scales, self.integers(-1))
         inputs = (x, codes, scale, scales, zero, "", bias)
-        return self.op("MatMulIntegerToFloat", *inputs, out=out, domain="com.microsoft")
+        return self.op("MatMulIntegerToFloat", *inputs, out=out, domain=MICROSOFT)
 
     def norm(self, x: str, name: str) -> str:
         weight, bias = self.parameter(f"{name}.weight"), self.parameter(f"{name}.bias")
@@ -182,30 +183,26 @@ class _Graph:
     def attention(self, x: str, layer: int, by_head: str, parts: str) -> str:
         """Attention of the new nodes over those of the past and their own, ``[W D, d]``."""
         d, heads = self.shape["embed_dim"], self.shape["num_heads"]
-        name = f"blocks.{layer}.attn."
+        name, new = f"blocks.{layer}.attn.", (f"new_keys_{layer}", f"new_values_{layer}")
         qkv = self.linear(x, f"{name}in_proj_", f"{name}in_proj_weight")
-        q, k, v = (
-            self.op("Reshape", part, by_head) for part in self.split(qkv, self.integers(d, d, d), 3)
-        )
-        q = self.op("Transpose", q, perm=[1, 2, 0, 3])
-        k = self.op("Transpose", k, perm=[1, 2, 0, 3], out=f"new_keys_{layer}")
-        v = self.op("Transpose", v, perm=[1, 2, 0, 3], out=f"new_values_{layer}")
+        # [W, D, 3, heads, w] to [3, D, heads, W, w]
+        qkv = self.op("Transpose", self.op("Reshape", qkv, by_head), perm=[2, 1, 3, 0, 4])
+        q, k, v = self.split(qkv, self.integers(1, 1, 1), "", *new, axis=0)
         self.cache(layer, heads, d // heads)
-        across = (self.op("Transpose", keys, perm=[0, 1, 3, 2]) for keys in (f"keys_{layer}", k))
-        scores = self.op("Concat", *(self.op("MatMul", q, keys) for keys in across), axis=-1)
-        root = self.constant(np.array((d // heads) ** -0.5, np.float32), "root")
-        weights = self.op("Softmax", self.op("Add", self.op("Mul", scores, root), "mask"), axis=-1)
-        past, new = self.split(weights, parts, 2)
+        product = {"domain": MICROSOFT, "transB": 1, "alpha": (d // heads) ** -0.5}
+        scores = [self.op("FusedMatMul", q, keys, **product) for keys in (f"keys_{layer}", k)]
+        weights = self.op("Add", self.op("Concat", *scores, axis=-1), "mask")
+        past, now = self.split(self.op("Softmax", weights, axis=-1), parts, "", "")
         mixed = self.op(
-            "Add", self.op("MatMul", past, f"values_{layer}"), self.op("MatMul", new, v)
+            "Add", self.op("MatMul", past, f"values_{layer}"), self.op("MatMul", now, v)
         )
-        mixed = self.op("Transpose", mixed, perm=[2, 0, 1, 3])
+        mixed = self.op("Transpose", mixed, perm=[0, 3, 1, 2, 4])
         return self.linear(self.op("Reshape", mixed, self.integers(-1, d)), f"{name}out_proj.")
 
     def cache(self, layer: int, heads: int, width: int) -> None:
         for name in (f"keys_{layer}", f"values_{layer}"):
             self.inputs.append(_value(name, "documents", heads, "past", width))
-            self.outputs.append(_value(f"new_{name}", "documents", heads, "slots", width))
+            self.outputs.append(_value(f"new_{name}", 1, "documents", heads, "slots", width))
 
     def build(self) -> None:
         """All of it."""
@@ -214,9 +211,9 @@ class _Graph:
         prefix = self.linear("src_embedding", "embedding_projection.")
         prefix = self.op("Add", prefix, self.op("Gather", positions, self.integers(0)))
         tokens = self.embedding("token_embedding.weight", "token_ids")
-        tokens = self.op("Add", tokens, self.op("Gather", positions, "position"))
+        tokens = self.op("Add", tokens, self.op("Gather", positions, "positions"))
         x = self.op("Concat", prefix, tokens, axis=0)
-        by_head = self.documents(heads, d // heads, name="by_head")
+        by_head = self.documents(3, heads, d // heads, name="by_head")
         past = self.op("Shape", "keys_0", start=2, end=3)
         parts = self.op("Concat", past, self.op("Shape", "mask", start=2, end=3), axis=0)
         for i in range(self.shape["num_layers"]):
