@@ -1,9 +1,9 @@
 """Cached decoding of one document, a step ahead where the next token is easy to guess.
 
-Beside few rows a call costs what reading the weights costs, and two tokens of three are followed by
-a hyphen. So every token is fed with the hyphen that may follow it: where a search then asks for
-hyphens, the answer is there and no call is made (as a draft in speculative decoding, Leviathan et
-al. 2023, arXiv 2211.17192, but nothing is sampled: what a search sees is the same).
+With few rows a call costs what reading the weights costs, and most subwords end their word. So each
+is fed with the hyphen that may follow it: where a search then asks for hyphens, the answer is there
+and no call is made. This is the draft of speculative decoding (Leviathan et al. 2023, arXiv
+2211.17192), but nothing is sampled: a search sees the scores that it would have seen.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from .tokens import BOS, EOS, HYPHEN, SPECIALS
 
 PLAIN = "model.onnx"  # the study's graph: no cache
 GRAPHS = {"float32": "model_cached.onnx", "int8": "model_quantized.onnx"}
-KEPT = 0.5  # share of the documents below which the others' memory is given back
-ROOM = 16  # nodes by which the memory of a document grows
+KEPT = 0.75  # share of the documents below which the others' memory is given back
+ROOM = 8  # nodes by which the memory of a document grows
 Bools = NDArray[np.bool_]
 
 
