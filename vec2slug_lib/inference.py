@@ -243,11 +243,13 @@ class SlugPredictor:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
         width = max((self.sidecar.risk or self.sidecar.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
-        size = max(rows // width, 1)
-        if isinstance(vectors, np.ndarray) and len(vectors) <= size:  # not worth a thread
-            yield from _done(self._search(vectors, k, width, first), progress)
-            return
-        pieces, workers = _pieces(vectors, size), self.workers
+        size, workers = max(rows // width, 1), self.workers
+        if isinstance(vectors, np.ndarray):
+            size = max(min(size, -(-len(vectors) // workers)), 1)  # few rows are shared out too
+            if len(vectors) == 1:  # not worth a thread
+                yield from _done(self._search(vectors, k, width, first), progress)
+                return
+        pieces = _pieces(vectors, size)
         waiting: deque[Future[list[list[Candidate]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
             try:
