@@ -29,7 +29,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
-from machine import processor, rates, seconds
+from machine import least_products, processor, rates, seconds
 from plain_search import PlainSearch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
@@ -289,6 +289,7 @@ def measure(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, A
         **throughput(folder, rows, options.plain_rows),
         "quality": quality(folder, scored.vectors[: options.scored_rows], references),
         "work": work_of(folder, sidecar, rows[:512]),
+        "products": least_products(sidecar.shape),
         "profile": {p: profile(folder, p, rows[:256]) for p in PRECISIONS},
         "start": {p: start_and_memory(folder, p, rows[:300]) for p in PRECISIONS},
         "manifest": read_json(folder / "manifest.onnx.json")["graphs"],

@@ -1,7 +1,7 @@
 """What the machine is and can do: the measure that a benchmark's floor is made of.
 
-Run ``python benchmarks/machine.py [RECORD]``: prints the rates, and raises those of a record that
-were taken while the machine was busy.
+Run ``python benchmarks/machine.py [RECORD]``: prints the rates, and mends what a record has of a
+busy moment.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from vec2slug_lib.files import read_json, write_json
+from vec2slug_lib.inference import LOGITS, ROWS
+
+BEAM = 4
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -30,27 +33,60 @@ def seconds(work: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def product(rows: int, inner: int, columns: int, precision: str) -> onnxruntime.InferenceSession:
-    """A session that multiplies ``[rows, inner]`` with a constant ``[inner, columns]``."""
-    rng = np.random.default_rng(0)
-    if precision == "float32":
-        weight, kind = rng.normal(size=(inner, columns)).astype(np.float32), TensorProto.FLOAT
-        nodes, extra = [helper.make_node("MatMul", ["x", "w"], ["y"])], {}
-    else:
-        weight, kind = rng.integers(-127, 128, (inner, columns)).astype(np.int8), TensorProto.UINT8
-        inputs = ["x", "w", "s", "t", "z"]
-        nodes = [helper.make_node("MatMulIntegerToFloat", inputs, ["y"], domain="com.microsoft")]
-        scales = np.ones(columns, np.float32)
-        extra = {"s": np.float32(1), "t": scales, "z": np.uint8(128)}
-    arrays = {"w": weight} | extra
+def products(
+    shapes: Sequence[tuple[int, int]], precision: str, threads: int = 0
+) -> onnxruntime.InferenceSession:
+    """A session: ``x_I [rows, I]`` times a constant of the shape ``(I, columns)``, for each."""
+    rng, real = np.random.default_rng(0), precision == "float32"
+    arrays: dict[str, Any] = {} if real else {"s": np.float32(1), "z": np.uint8(128)}
+    nodes, outputs = [], []
+    for i, (inner, columns) in enumerate(shapes):
+        weight, y = rng.integers(-127, 128, (inner, columns)), f"y{i}"
+        arrays[f"w{i}"] = weight.astype(np.float32 if real else np.int8)
+        if real:
+            nodes.append(helper.make_node("MatMul", [f"x_{inner}", f"w{i}"], [y]))
+        else:
+            arrays[f"t{i}"] = np.ones(columns, np.float32)
+            ends = [f"x_{inner}", f"w{i}", "s", f"t{i}", "z"]
+            kind = "MatMulIntegerToFloat"
+            nodes.append(helper.make_node(kind, ends, [y], domain="com.microsoft"))
+        outputs.append(helper.make_tensor_value_info(y, TensorProto.FLOAT, ["rows", columns]))
+    kind = TensorProto.FLOAT if real else TensorProto.UINT8
+    widths = sorted({inner for inner, _ in shapes})
+    inputs = [helper.make_tensor_value_info(f"x_{n}", kind, ["rows", n]) for n in widths]
     constants = [numpy_helper.from_array(np.asarray(v), k) for k, v in arrays.items()]
-    x = helper.make_tensor_value_info("x", kind, [rows, inner])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [rows, columns])
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
-    model = helper.make_model(
-        helper.make_graph(nodes, "product", [x], [y], constants), opset_imports=opsets, ir_version=9
-    )
-    return onnxruntime.InferenceSession(model.SerializeToString())
+    graph = helper.make_graph(nodes, "products", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
+
+
+def ones(rows: int, widths: Sequence[int], precision: str) -> dict[str, Any]:
+    """Inputs of `products`."""
+    kind = np.float32 if precision == "float32" else np.uint8
+    return {f"x_{width}": np.ones((rows, width), kind) for width in widths}
+
+
+def alone(shape: Mapping[str, Any], precision: str, rows: int, threads: int) -> float:
+    """Seconds of the products of one step of a decoder with nothing between, the fastest of 40."""
+    d, layers = shape["embed_dim"], shape["num_layers"]
+    shapes = [(d, 3 * d), (d, d), (d, 4 * d), (4 * d, d)] * layers + [(d, shape["vocab_size"])]
+    session, x = products(shapes, precision, threads), ones(rows, (d, 4 * d), precision)
+    return min(seconds(lambda: session.run(None, x)) for _ in range(40))
+
+
+def least_products(shape: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """By precision: seconds a row among many, a thread a core, and a call with one page's rows."""
+    cores, rows = os.cpu_count() or 1, min(ROWS, LOGITS // (4 * shape["vocab_size"]))
+    return {
+        precision: {
+            "many": alone(shape, precision, rows, 1) / rows / cores,
+            "one": alone(shape, precision, BEAM, cores),
+        }
+        for precision in ("float32", "int8")
+    }
 
 
 def rates(rounds: int = 20) -> dict[str, float]:
@@ -59,9 +95,9 @@ def rates(rounds: int = 20) -> dict[str, float]:
     The fastest of some rounds, a second apart: a floor is what the machine can do when it is free.
     """
     calls: dict[str, tuple[Callable[[], Any], int]] = {}
-    for precision, kind in (("float32", np.float32), ("int8", np.uint8)):
-        session, x = product(512, 384, 1536, precision), np.ones((512, 384), kind)
-        calls[precision] = partial(session.run, None, {"x": x}), 512 * 384 * 1536
+    for precision in ("float32", "int8"):
+        session, x = products([(384, 1536)], precision), ones(512, [384], precision)
+        calls[precision] = partial(session.run, None, x), 512 * 384 * 1536
     parts = np.ones((os.cpu_count() or 1, 1 << 25), np.float32)  # 128 MiB each, beyond any cache
     with ThreadPoolExecutor(len(parts)) as pool:  # numpy lets go of the lock
         calls["bytes"] = lambda: list(pool.map(np.max, parts)), parts.nbytes
@@ -84,13 +120,19 @@ def processor() -> str:
 
 
 def main() -> None:
-    """Print the rates, and raise those of a record where they are higher now."""
+    """Print the rates; in a record, keep the better of what it has and what is measured now."""
     found = rates()
     print({name: f"{value:.3g} a second" for name, value in found.items()})
     for path in map(Path, sys.argv[1:]):
         record = read_json(path)
-        highest = {name: max(value, record["rates"][name]) for name, value in found.items()}
-        write_json(path, record | {"rates": highest})
+        record["rates"] = {k: max(v, record["rates"][k]) for k, v in found.items()}
+        for model in record["models"].values():
+            now = least_products(model["model"])
+            known = model.get("products", now)
+            model["products"] = {
+                p: {k: min(v, known[p][k]) for k, v in times.items()} for p, times in now.items()
+            }
+        write_json(path, record)
 
 
 if __name__ == "__main__":
