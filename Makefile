@@ -35,7 +35,20 @@ $(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors $(GRAPHS) | $(STAMP)
 	@echo "== Model: exporting the ONNX graphs of $(MODEL)"
 	@$(BIN)/vec2slug export $(MODEL)
 
-book: $(STAMP) $(MODEL)/manifest.onnx.json
+READER := _build/playground/reader.onnx
+$(READER): vec2slug_lib/minilm_graph.py | $(STAMP)
+	@echo "== Playground: exporting the embedder for the browser"
+	@$(BIN)/python -m vec2slug_lib.minilm_graph $@
+
+# Without npm the book builds all the same, and its playground says what is missing.
+NPM := _build/npm/node_modules/.package-lock.json
+$(NPM): book/playground/package.json book/playground/package-lock.json
+	@mkdir -p _build/npm && cp $^ _build/npm/
+	@echo "== Playground: installing onnxruntime-web from npm"
+	@npm ci --prefix _build/npm --ignore-scripts --no-audit --no-fund --silent \
+	  || echo "== Playground: npm did not install it; the page will say so"
+
+book: $(STAMP) $(MODEL)/manifest.onnx.json $(READER) $(NPM)
 	@mkdir -p _build
 	@key=$$($(KEY)); if [ "$$key" != "$$(cat _build/key 2>/dev/null)" ]; then \
 	  echo "== Cache: library, data or versions have changed, every notebook runs again"; \
@@ -51,19 +64,22 @@ serve:
 	@echo "== Serving the book at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(PAGES) $(PORT)
 
-lint: $(STAMP)
-	@echo "== Lint: ruff and mypy"
+lint: $(STAMP) $(NPM)
+	@echo "== Lint: ruff, mypy, and TypeScript over the playground's scripts"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@node _build/npm/node_modules/typescript/bin/tsc -p book/playground/jsconfig.json
 
 browser:
-	@command -v $(BROWSERS) > /dev/null || { \
-	  echo "== Browser: installing Chromium from the distribution"; \
+	@lacks=; command -v $(BROWSERS) > /dev/null || lacks="chromium fonts-dejavu-core"; \
+	command -v npm > /dev/null || lacks="$$lacks nodejs npm"; \
+	[ -z "$$lacks" ] || { \
+	  echo "== Browser: installing $$lacks from the distribution"; \
 	  sudo=; [ "$$(id -u)" = 0 ] || sudo="sudo -n"; \
 	  { $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq \
-	    --no-install-recommends chromium fonts-dejavu-core < /dev/null > /dev/null; } || \
-	  { echo "Chromium could not be installed: install it by hand, then run 'make test' again"; exit 1; }; \
+	    --no-install-recommends $$lacks < /dev/null > /dev/null; } || \
+	  { echo "Could not install $$lacks: do so by hand, then run 'make test' again"; exit 1; }; \
 	}
 
 test: $(STAMP) browser lint book

@@ -1,0 +1,77 @@
+// The released model in the browser: vectors to slugs, text to vectors.
+
+import { leastRisk } from "./risk.js";
+import { search } from "./search.js";
+import { CachedStepper } from "./stepper.js";
+import { unit } from "./vectors.js";
+import { vocabularyOf } from "./vocabulary.js";
+import { WordPiece } from "./wordpiece.js";
+
+/** @typedef {import("./search.js").Decoding} Decoding */
+/** @typedef {import("./risk.js").Risk} Risk */
+/** @typedef {import("./stepper.js").Shape} Shape */
+/** @typedef {import("onnxruntime-common").InferenceSession} Session */
+/** @typedef {typeof import("onnxruntime-common")} Runtime */
+/** @typedef {{candidates: import("./search.js").Candidate[], steps: import("./search.js").Step[]}} Found */
+/** @typedef {{decoding: Omit<Decoding, "stopwords"> & {stopwords: string[]}, risk: Risk | null}} Settings */
+
+export class Predictor {
+  /**
+   * @param {Runtime} runtime
+   * @param {Session} session over the step graph
+   * @param {{model: Shape, vocab: Record<string, string>}} sidecar model.json
+   * @param {Settings} settings
+   */
+  constructor(runtime, session, { model, vocab }, { decoding, risk }) {
+    this.vocabulary = vocabularyOf(vocab);
+    this.risk = risk;
+    this.decoding = { ...decoding, stopwords: new Set(decoding.stopwords) };
+    if (risk) {
+      const { beam_width, length_reward } = risk;
+      Object.assign(this.decoding, { beam_width, length_reward, distinct_words: true });
+    }
+    this.stepper = new CachedStepper(runtime, session, model);
+  }
+
+  /**
+   * Candidates, best first, and the steps of the search for them. The beam is as wide as `topK`
+   * where the model's own width is smaller.
+   * @param {Float32Array} vector of any length but zero
+   * @param {number} topK
+   * @returns {Promise<Found>}
+   */
+  async predict(vector, topK) {
+    const { risk, stepper, vocabulary } = this;
+    const width = Math.max(this.decoding.beam_width, topK);
+    const decoding = { ...this.decoding, beam_width: width };
+    const found = await search(stepper, unit(vector), vocabulary, decoding, risk ? width : topK);
+    if (!risk) return found;
+    const ranked = leastRisk(found.candidates, stepper.wordLogits, vocabulary.ids, risk);
+    return { candidates: ranked.slice(0, topK), steps: found.steps };
+  }
+}
+
+export class Reader {
+  /**
+   * @param {Runtime} runtime
+   * @param {Session} session over the embedder: token ids to a unit vector
+   * @param {import("./wordpiece.js").TokenizerFile} file
+   * @param {number} limit tokens of a text that are read
+   */
+  constructor(runtime, session, file, limit) {
+    this.runtime = runtime;
+    this.session = session;
+    this.tokenizer = new WordPiece(file, limit);
+  }
+
+  /**
+   * The unit vector of a text.
+   * @param {string} text
+   */
+  async embed(text) {
+    const ids = BigInt64Array.from(this.tokenizer.encode(text), BigInt);
+    const tokens = new this.runtime.Tensor("int64", ids, [1, ids.length]);
+    const { vector } = await this.session.run({ token_ids: tokens });
+    return /** @type {Float32Array} */ (vector.data);
+  }
+}

@@ -1,0 +1,279 @@
+// Beam search with optimal stopping for one vector; vec2slug_lib/decoding.py has the same steps.
+
+import { EOS, FIRST, HYPHEN, wordsOf } from "./vocabulary.js";
+
+/** @typedef {import("./vocabulary.js").Vocabulary} Vocabulary */
+/** @typedef {import("./stepper.js").Scores} Scores */
+/** @typedef {{slug: string, score: number}} Candidate */
+/** @typedef {{text: string, logP: number, started: number, opening: boolean, chars: number}} Row */
+/** @typedef {{row: number, token: number, logP: number, rank: number}} Extension */
+/** @typedef {{hyphen: boolean, eos: boolean, room: number, forced: boolean}} Allowed */
+/** @typedef {{beams: {text: string, logP: number}[], finished: Candidate[]}} Step */
+
+/**
+ * Settings of a search, under the names of Python's DecodingConfig.
+ * @typedef {object} Decoding
+ * @property {number} beam_width
+ * @property {number} length_reward
+ * @property {number} reward_cap
+ * @property {number} min_tokens
+ * @property {number} min_words
+ * @property {number} max_words
+ * @property {number} max_tokens
+ * @property {number} max_chars
+ * @property {number} trailing_stopword_penalty
+ * @property {number} repeat_penalty
+ * @property {boolean} suppress_eos_after_stopword
+ * @property {boolean} distinct_words
+ * @property {Set<string>} stopwords
+ */
+
+/**
+ * What a search asks of a decoder: scores after the vector, then of rows that go on.
+ * @typedef {object} Stepper
+ * @property {(vector: Float32Array, width: number) => Promise<Scores[]>} start
+ * @property {(parents: number[], tokens: number[]) => Promise<Scores[]>} step
+ */
+
+/**
+ * @param {Stepper} stepper
+ * @param {Float32Array} vector
+ * @param {Vocabulary} vocabulary
+ * @param {Decoding} config
+ * @param {number} topK
+ * @returns {Promise<{candidates: Candidate[], steps: Step[]}>} candidates best first
+ */
+export async function search(stepper, vector, vocabulary, config, topK) {
+  const found = new Search(vocabulary, config, topK);
+  let scores = await stepper.start(vector, config.beam_width);
+  for (let length = 0; length < config.max_tokens; length++) {
+    const survivors = found.advance(scores, length);
+    if (!survivors.length) break;
+    const parents = survivors.map(({ row }) => row);
+    const tokens = survivors.map(({ token }) => token);
+    scores = await stepper.step(parents, tokens);
+  }
+  return { candidates: found.best(), steps: found.steps };
+}
+
+class Search {
+  /**
+   * @param {Vocabulary} vocabulary
+   * @param {Decoding} config
+   * @param {number} topK
+   */
+  constructor(vocabulary, config, topK) {
+    this.vocabulary = vocabulary;
+    this.config = config;
+    this.topK = topK;
+    /** @type {Row[]} */
+    this.rows = [{ text: "", logP: 0, started: 0, opening: true, chars: 0 }];
+    /** @type {Map<string, number>} */
+    this.pool = new Map();
+    /** @type {Step[]} */
+    this.steps = [];
+  }
+
+  /**
+   * Extend every row by a token; the extensions that go on, best first.
+   * @param {Scores[]} scores one a row
+   * @param {number} length tokens so far
+   */
+  advance(scores, length) {
+    const allowed = this.rows.map((row) => this.allowed(row, length));
+    const found = this.rows.flatMap((_, i) => this.extend(i, scores[i], allowed[i]));
+    return this.select(found, allowed);
+  }
+
+  /**
+   * Grammar, then the limits of tokens and characters.
+   * @param {Row} row
+   * @param {number} length
+   * @returns {Allowed}
+   */
+  allowed({ text, started, opening, chars }, length) {
+    const { config, vocabulary } = this;
+    const pair = 1 + vocabulary.shortest; // a hyphen and a subword
+    const ends = config.stopwords.has(text.slice(text.lastIndexOf("-") + 1));
+    const tokensLeft = config.max_tokens - 1 - length;
+    const charsLeft = config.max_chars - chars;
+    const hyphen = !opening && started < config.max_words;
+    let eos = !opening && started >= config.min_words && length >= config.min_tokens;
+    eos &&= !(ends && config.suppress_eos_after_stopword);
+    // Words that still have to be opened after a subword here, or after a hyphen here.
+    let missing = Math.max(config.min_words - started - Number(opening), 0);
+    let room = tokensLeft - 1 >= 2 * missing ? charsLeft - pair * missing : 0;
+    missing = Math.max(config.min_words - started, 1);
+    const fits = tokensLeft >= 2 * missing && charsLeft >= pair * missing;
+    const forced = !(hyphen && fits) && room < vocabulary.shortest;
+    // A forced <eos> is charged its probability as if there were no limits.
+    if (forced) room = vocabulary.longest;
+    return { hyphen: hyphen && (fits || forced), eos: eos || forced, room, forced };
+  }
+
+  /**
+   * <eos> and hyphen, where allowed, and the best subwords, with their log probabilities.
+   * @param {number} index
+   * @param {Scores} scores
+   * @param {Allowed} allowed
+   * @returns {Extension[]}
+   */
+  extend(index, scores, allowed) {
+    const { config, vocabulary } = this;
+    const row = this.rows[index];
+    const { total, best, tokens } = this.subwords(scores, allowed.room);
+    let eos = allowed.eos ? scores.eos : -Infinity;
+    let hyphen = allowed.hyphen ? scores.hyphen : -Infinity;
+    const normaliser = logAddExp(logAddExp(eos, hyphen), total);
+    if (config.distinct_words && !allowed.forced && allowed.room >= vocabulary.shortest) {
+      if (repeats(row.text, config.stopwords)) eos = hyphen = -Infinity;
+    }
+    if (allowed.forced) hyphen = -Infinity;
+    // Within a word nothing changes the number of words; where one opens, every token does.
+    const counted = Math.min(row.started + Number(row.opening), config.reward_cap);
+    const pairs = [[EOS, eos], [HYPHEN, hyphen]];
+    if (!allowed.forced) best.forEach((logit, i) => pairs.push([tokens[i], logit]));
+    return pairs
+      .filter(([, logit]) => logit > -Infinity)
+      .map(([token, logit]) => {
+        const logP = logit - normaliser + row.logP;
+        return { row: index, token, logP, rank: logP + config.length_reward * counted };
+      });
+  }
+
+  /**
+   * Log of the summed exponentials of the subwords that fit, and the best of them.
+   * @param {Scores} scores
+   * @param {number} room characters that a subword may have
+   */
+  subwords(scores, room) {
+    const { lengths, longest, barred } = this.vocabulary;
+    if (room >= longest && !barred) return scores;
+    const few = best(scores.subwords, (i) => lengths[FIRST + i] <= room, scores.best.length);
+    let sum = 0;
+    for (let i = 0; i < scores.subwords.length; i++) {
+      if (lengths[FIRST + i] <= room) sum += Math.exp(scores.subwords[i] - scores.subwords[few[0]]);
+    }
+    return {
+      total: few.length ? scores.subwords[few[0]] + Math.log(sum) : -Infinity,
+      best: few.map((i) => scores.subwords[i]),
+      tokens: few.map((i) => FIRST + i),
+    };
+  }
+
+  /**
+   * Finish slugs, keep the best others unless the search is done.
+   * @param {Extension[]} found
+   * @param {Allowed[]} allowed
+   */
+  select(found, allowed) {
+    const { config, rows, pool } = this;
+    found.sort((a, b) => b.rank - a.rank || a.row - b.row || a.token - b.token);
+    /** @type {Candidate[]} */
+    const finished = [];
+    found.forEach(({ row, token, logP }, place) => {
+      if (token !== EOS || !(place < config.beam_width || allowed[row].forced)) return;
+      const slug = rows[row].text;
+      const score = this.score(slug, logP);
+      pool.set(slug, Math.max(pool.get(slug) ?? -Infinity, score));
+      finished.push({ slug, score });
+    });
+    const others = found.filter(({ token }) => token !== EOS).slice(0, config.beam_width);
+    const survivors = this.done(others) ? [] : others;
+    this.rows = survivors.map((extension) => this.grown(extension));
+    const beams = this.rows.map(({ text, logP }) => ({ text, logP }));
+    this.steps.push({ beams, finished });
+    return survivors;
+  }
+
+  /**
+   * @param {Extension} extension
+   * @returns {Row}
+   */
+  grown({ row, token, logP }) {
+    const { text, started, opening, chars } = this.rows[row];
+    const hyphen = token === HYPHEN;
+    return {
+      text: text + this.vocabulary.strings[token],
+      logP,
+      started: started + Number(opening && !hyphen),
+      opening: hyphen,
+      chars: chars + (hyphen ? 1 : this.vocabulary.lengths[token]),
+    };
+  }
+
+  /**
+   * Whether no unfinished slug can enter the best any more (Huang et al. 2017).
+   * @param {Extension[]} others
+   */
+  done(others) {
+    const { length_reward, reward_cap } = this.config;
+    const bound = Math.max(...others.map(({ logP }) => logP)) + length_reward * reward_cap;
+    const scores = [...this.pool.values()].sort((a, b) => b - a);
+    return scores.length >= this.topK && scores[this.topK - 1] >= bound;
+  }
+
+  /**
+   * Log probability plus the reward of the words, less the penalties.
+   * @param {string} slug
+   * @param {number} logP
+   */
+  score(slug, logP) {
+    const { config } = this;
+    const parts = wordsOf(slug);
+    const content = parts.filter((word) => !config.stopwords.has(word));
+    let score = logP + config.length_reward * Math.min(parts.length, config.reward_cap);
+    if (config.stopwords.has(parts[parts.length - 1])) score -= config.trailing_stopword_penalty;
+    if (new Set(content).size < content.length) score -= config.repeat_penalty;
+    return score;
+  }
+
+  /** Finished slugs, best first; of equal ones that which was finished earlier. */
+  best() {
+    const all = [...this.pool].map(([slug, score]) => ({ slug, score }));
+    return all.sort((a, b) => b.score - a.score).slice(0, this.topK);
+  }
+}
+
+/**
+ * Whether the last word stood before, with or without an s at its end.
+ * @param {string} text
+ * @param {Set<string>} stopwords
+ */
+function repeats(text, stopwords) {
+  const before = text.split("-");
+  const last = before.pop() ?? "";
+  if (!last || stopwords.has(last)) return false;
+  const stem = last.endsWith("s") ? last.slice(0, -1) : last;
+  return [last, `${last}s`, stem].some((word) => before.includes(word));
+}
+
+/**
+ * Places of the largest values among those that fit, in order; of equal ones the first.
+ * @param {Float32Array} values
+ * @param {(place: number) => boolean} fits
+ * @param {number} count
+ */
+function best(values, fits, count) {
+  /** @type {number[]} */
+  const found = [];
+  let least = -Infinity;
+  for (let i = 0; i < values.length; i++) {
+    if ((found.length === count && values[i] <= least) || !fits(i)) continue;
+    const at = found.findIndex((other) => values[other] < values[i]);
+    found.splice(at < 0 ? found.length : at, 0, i);
+    found.length = Math.min(found.length, count);
+    least = values[found[found.length - 1]];
+  }
+  return found;
+}
+
+/**
+ * log(exp(a) + exp(b))
+ * @param {number} a
+ * @param {number} b
+ */
+export function logAddExp(a, b) {
+  const highest = Math.max(a, b);
+  return highest === -Infinity ? highest : highest + Math.log1p(Math.exp(-Math.abs(a - b)));
+}
