@@ -5,6 +5,7 @@ from dataclasses import asdict
 import pandas as pd
 import pytest
 import torch
+from browser import BOOK, chromium, served
 from hypothesis import settings
 
 from vec2slug_lib import export, vocab
@@ -54,3 +55,17 @@ def release(run, tmp_path_factory):
     export.release(run, folder)
     export.export_graphs(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def root():
+    """Address of the built book."""
+    with served(BOOK) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium."""
+    with chromium() as found:
+        yield found

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import shutil
-import threading
-from contextlib import contextmanager
 from decimal import ROUND_HALF_UP, Decimal
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from browser import BOOK, SCREENS, served, visit
 
 from vec2slug_lib.steps import UNIT, steps_record
 
-BOOK = Path(__file__).parents[1] / "_build" / "html"
 PAGES = sorted(str(path.relative_to(BOOK)) for path in BOOK.rglob("*.html"))
 PAGES = [page for page in PAGES if page != "index.html" and "_static" not in page]
 PLOTTED = [page for page in PAGES if 'class="v2s-plot"' in (BOOK / page).read_text("utf-8")]
-# One figure may be slow to draw on a busy machine; nothing here asserts a time.
-TIMEOUT_MS = 180_000
-SCREENS = {
-    "desktop": {"viewport": {"width": 1280, "height": 800}, "color_scheme": "light"},
-    "phone": {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark"},
-}
-FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
-    --disable-background-networking --disable-component-update""".split()
 
 # No canvas: a figure drawn with WebGL stays empty where there is no graphics card.
 UNDRAWN = """() => [...document.querySelectorAll(".v2s-plot")].filter((plot) => {
@@ -44,59 +28,6 @@ BAD_IMAGES = """() => [...document.images].filter((image) =>
   || (image.closest("article") && /^$|\\.png$/.test(image.alt))).map((image) => image.outerHTML)"""
 HEADINGS = """() => [...document.querySelectorAll("main :is(h1, h2, h3, h4, h5, h6)")]
   .filter((heading) => heading.checkVisibility()).map((heading) => Number(heading.tagName[1]))"""
-
-
-@contextmanager
-def served(folder):
-    """Serve a folder on a free port of this machine; yield its address, ending in a slash."""
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
-    handler.func.log_message = lambda *_: None
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture(scope="session")
-def root():
-    with served(BOOK) as address:
-        yield address
-
-
-@pytest.fixture(scope="session")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
-    assert path, "no Chromium found: `make test` installs it"
-    with sync_playwright() as playwright:
-        # Playwright would hand the browser our proxy settings, but nothing may leave the machine.
-        env = {key: value for key, value in os.environ.items() if "proxy" not in key.lower()}
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS, env=env)
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def visit(browser, address, home, **screen):
-    """Open one page, let it draw its figures, and collect what the browser complains about."""
-    context = browser.new_context(**(screen or SCREENS["desktop"]))
-    context.set_default_timeout(TIMEOUT_MS)
-    page, problems = context.new_page(), []
-
-    def report(kind, detail):
-        problems.append(f"{kind}: {detail}")
-
-    page.on("pageerror", lambda error: report("error", error))
-    page.on("console", lambda line: line.type == "error" and report("console", line.text))
-    page.on("requestfailed", lambda request: report("failed", request.url))
-    page.on("response", lambda reply: reply.status >= 400 and report(reply.status, reply.url))
-    local = (home, "data:", "blob:")
-    page.on("request", lambda each: each.url.startswith(local) or report("remote", each.url))
-    page.goto(address)
-    page.wait_for_function("document.querySelectorAll('.v2s-figure:not(.v2s-drawn)').length === 0")
-    yield page, problems
-    context.close()
 
 
 def test_the_book_is_built():
