@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
        vec2slug --vectors file.npy                 one slug a row
        vec2slug --vectors file.npy --out slugs.jsonl    of any length; resumes
-       vec2slug COMMAND --help                     corpus, embed, data, train, export, baseline"""
+       vec2slug COMMAND --help                     corpus, embed, data, train, export,
+                                                   baseline, sweep"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {
         "corpus": corpus, "embed": embed, "data": data,
-        "train": train, "export": export, "baseline": baseline,
+        "train": train, "export": export, "baseline": baseline, "sweep": sweep,
     }  # fmt: skip
     try:
         if arguments and arguments[0] in commands:
@@ -304,6 +305,29 @@ def baseline(argv: Sequence[str]) -> int:
         found = summarise({"token_f1": f1})["token_f1"]
         print(f"{'token_f1':22} {found['value']:10.4f}  [{found['low']:.3f}, {found['high']:.3f}]")
     return 0
+
+
+def sweep(argv: Sequence[str]) -> int:
+    """``vec2slug sweep NOTEBOOK -p name=value,value ...``; 1 if a cell of the grid failed."""
+    from tqdm import tqdm
+
+    from . import sweep as sweeps
+
+    parser = argparse.ArgumentParser("vec2slug sweep", description=sweep.__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("-p", action="append", default=[], dest="grid", metavar="NAME=VALUE,…")
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks that run at a time")
+    where = "default: sweeps/NOTEBOOK; goes on with what is there"
+    parser.add_argument("--out", type=Path, help=where)
+    options = parser.parse_args(argv)
+    out = options.out or Path("sweeps") / options.notebook.stem
+    cells = sweeps.grid(options.grid)
+    with tqdm(total=len(cells), unit="cell", disable=None) as bar:
+        found = sweeps.sweep(options.notebook, cells, out, options.jobs, bar.update)
+    for name, message in found.failed.items():
+        print(f"vec2slug: {name} failed: {message}", file=sys.stderr)
+    print(f"{len(found.table)} of {len(cells)} cells in {out / 'sweep.parquet'}")
+    return 1 if found.failed else 0
 
 
 def read_documents(path: Path, *others: str) -> Any:
