@@ -81,21 +81,24 @@ class Playground {
     const { settings, width } = this.manifest;
     const result = new Result(settings.risk !== null);
     const newest = new Newest();
+    let asked = 0;
     /**
      * @param {string} kind
-     * @param {object} asked
+     * @param {object} what
      * @param {(vector: Float32Array) => void} [got]
      */
-    const ask = (kind, asked, got) =>
-      newest.run(async () => {
+    const ask = (kind, what, got) => {
+      const turn = ++asked;
+      return newest.run(async () => {
         try {
-          const answer = await client.ask(kind, { ...asked, topK: SHOWN });
-          got?.(answer.vector);
+          const answer = await client.ask(kind, { ...what, topK: SHOWN });
+          if (turn === asked) got?.(answer.vector); // else another vector is in the strip by now
           result.show(answer);
         } catch (error) {
           result.fail(/** @type {Error} */ (error).message);
         }
       });
+    };
     const strip = new Strip((vector) => ask("slug", { vector }));
     /** @param {Float32Array} vector */
     const use = (vector) => {
