@@ -1,6 +1,7 @@
-"""A local server that speaks the embeddings and chat protocols, badly when it is told to."""
+"""A local server of OpenAI's protocol: embeddings, chat, files, batches; badly when told to."""
 
 import base64
+import email
 import hashlib
 import json
 import threading
@@ -28,6 +29,10 @@ class OpenAIServer(ThreadingHTTPServer):
         self.requests: list[list[str]] = []  # texts of each request that arrived
         self.bodies: list[dict] = []
         self.on_request = lambda: None
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict] = {}  # in the order of their making
+        self.looks = 1  # at a batch until it is over
+        self.endings: list[str] = []  # of the next batches: "expire", "errors", "fail"
 
     @property
     def url(self):
@@ -46,8 +51,97 @@ class OpenAIServer(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.faulty():
+            return
+        path = self.path.partition("?")[0].removeprefix("/v1/").split("/")
+        if path[0] == "files":
+            self.answer(200, self.server.files[path[1]], {"Content-Type": "text/plain"})
+        elif path == ["batches"]:
+            page = {"object": "list", "data": list(self.server.batches.values()), "has_more": False}
+            self.answer(200, json.dumps(page).encode())
+        else:
+            self.answer(200, json.dumps(self.look(self.server.batches[path[1]])).encode())
+
+    def faulty(self):
+        """Whether a fault has taken the place of the answer."""
+        fault = self.server.faults.pop(0) if self.server.faults else "none"
+        if fault == "drop":
+            self.connection.close()
+        elif fault.isdigit():
+            self.answer(int(fault), error("refused"))
+        return fault != "none"
+
+    def upload(self, content):
+        """Keep the file of a form."""
+        head = f"Content-Type: {self.headers['Content-Type']}\n\n".encode()
+        parts = email.message_from_bytes(head + content).get_payload()
+        (file,) = (part for part in parts if part.get_filename())
+        name = f"file-{len(self.server.files)}"
+        self.server.files[name] = file.get_payload(decode=True)
+        return {
+            "id": name, "object": "file", "bytes": len(self.server.files[name]), "created_at": 0,
+            "filename": file.get_filename(), "purpose": "batch", "status": "processed",
+        }  # fmt: skip
+
+    def batch(self, body):
+        """Make a batch; who looks at it often enough finds it over."""
+        name = f"batch-{len(self.server.batches)}"
+        ending = self.server.endings.pop(0) if self.server.endings else ""
+        self.server.batches[name] = {
+            "id": name, "object": "batch", "status": "in_progress", "created_at": 0, **body,
+            "looks": self.server.looks, "ending": ending,
+        }  # fmt: skip
+        return self.server.batches[name]
+
+    def look(self, batch):
+        """The batch, a look nearer to its end."""
+        batch["looks"] -= 1
+        if batch["looks"] > 0 or batch["status"] != "in_progress":
+            return batch
+        if batch["ending"] == "fail":
+            batch["status"] = "failed"
+            batch["errors"] = {"object": "list", "data": [{"code": "x", "message": "bad input"}]}
+            return batch
+        asked = [
+            json.loads(line)
+            for line in self.server.files[batch["input_file_id"]].split(b"\n")
+            if line
+        ]
+        lines = [self.line(each) for each in reversed(asked)]
+        if batch["ending"] == "errors":
+            lines[0]["response"] = {"status_code": 500, "body": {}}
+        if batch["ending"] == "expire":
+            lines = lines[: len(lines) // 2]
+        batch["status"] = "expired" if batch["ending"] == "expire" else "completed"
+        batch["output_file_id"] = f"file-{len(self.server.files)}"
+        text = "\n".join(map(json.dumps, lines))
+        self.server.files[batch["output_file_id"]] = text.encode()
+        return batch
+
+    def line(self, asked):
+        """The answer to one line of a batch."""
+        width = asked["body"].get("dimensions", self.server.width)
+        data = [{"index": 0, "embedding": vector(asked["body"]["input"], width).tolist()}]
+        response = {"status_code": 200, "body": {"data": data}}
+        return {"id": "x", "custom_id": asked["custom_id"], "response": response, "error": None}
+
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/files":
+            if not self.faulty():
+                self.answer(200, json.dumps(self.upload(content)).encode())
+            return
+        body = json.loads(content)
+        if self.path == "/v1/batches":
+            lost = self.server.faults[:1] == ["lost"]  # made, but the answer never comes
+            if lost:
+                self.server.faults.pop(0)
+                self.batch(body)
+                self.connection.close()
+            elif not self.faulty():
+                self.answer(200, json.dumps(self.batch(body)).encode())
+            return
         self.server.bodies.append(body)
         self.server.requests.append(body.get("input") or body.get("messages"))
         self.server.on_request()

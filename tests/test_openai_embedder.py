@@ -138,7 +138,7 @@ def test_texts_above_the_limit_are_cut_and_counted(server, monkeypatch):
 def test_cut_is_the_longest_start_that_fits(text, limit):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(openai_embedder, "MAX_TEXT_BYTES", limit)
-        cut = openai_embedder._cut(text)
+        cut = openai_embedder.cut(text)
     starts = [text[:length] for length in range(len(text) + 1)]
     assert cut == [start for start in starts if len(start.encode()) <= limit][-1]
 

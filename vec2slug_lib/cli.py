@@ -200,16 +200,54 @@ def embed(argv: Sequence[str]) -> int:
     parser.add_argument("--embedder", choices=["minilm", "openai"], default="minilm")
     parser.add_argument("--model", help="model of an OpenAI-compatible server")
     parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--batch", action="store_true", help="OpenAI's Batch API: half the price")
+    parser.add_argument("--price", type=float, default=0.02, help="dollars a million tokens")
+    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
+    parser.add_argument("--wait", type=float, default=60, help="seconds between looks at a batch")
     options = parser.parse_args(argv)
     from .embedding import embed_documents
 
     frame = read_documents(options.documents)
+    ids, texts = frame["id"].tolist(), frame["text"].tolist()
+    if options.batch and options.embedder != "openai":
+        raise Vec2SlugError("expected --embedder openai beside --batch")
+    begun = options.out.with_name(f"{options.out.name}.json").exists()
+    price = options.price / 2 if options.batch else options.price
+    if options.embedder == "openai" and not begun and not agreed(texts, price, options.yes):
+        return 1
     embedder = make_embedder(options.embedder, options.model, options.base_url)
-    embed_documents(frame["id"].tolist(), frame["text"].tolist(), embedder, options.out)
+    if options.batch:
+        from .openai_batch import BatchJob
+
+        BatchJob(ids, texts, embedder, options.out).run(options.wait)  # type: ignore[arg-type]
+    else:
+        embed_documents(ids, texts, embedder, options.out)
     print(f"{len(frame):,} vectors of {embedder.name} in {options.out}")
     if cut := getattr(embedder, "truncated", 0):
         print(f"{cut:,} texts were over the model's limit and were cut")
     return 0
+
+
+def agreed(texts: Sequence[str], price: float, yes: bool) -> bool:
+    """Whether the user agrees to what embedding will cost, at ``price`` dollars a million tokens.
+
+    Raises:
+        Vec2SlugError: there is nobody to ask.
+    """
+    from .openai_embedder import cut
+
+    # English prose has about four bytes a token; the server's own count is what is paid.
+    tokens = sum(len(cut(text).encode()) for text in texts) / 4
+    print(
+        f"{len(texts):,} texts, about {tokens / 1e6:.2f} million tokens: "
+        f"about {price * tokens / 1e6:.2f} dollars",
+        file=sys.stderr,
+    )
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise Vec2SlugError("expected --yes, as there is nobody to ask")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def data(argv: Sequence[str]) -> int:

@@ -91,7 +91,7 @@ def embed_documents(
         raise Vec2SlugError(f"expected an output path ending in .npy, got {out}")
     job = describe(ids, texts, embedder)
     if manifest.exists() or out.exists():
-        _check_same(job, manifest, out)
+        check_same(job, manifest, out)
     else:
         write_json(manifest, job)
     if not out.exists():
@@ -120,7 +120,7 @@ def describe(ids: Sequence[str], texts: Sequence[str], embedder: Embedder) -> di
     }
 
 
-def _check_same(job: dict[str, str | int], manifest: Path, out: Path) -> None:
+def check_same(job: dict[str, str | int], manifest: Path, out: Path) -> None:
     """Refuse to go on with, or to write over, what was made from something else."""
     found = read_json(manifest) if manifest.exists() else {}
     differing = {key: (job[key], found.get(key)) for key in job if job[key] != found.get(key)}

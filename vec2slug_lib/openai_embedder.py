@@ -35,6 +35,8 @@ class OpenAIEmbedder:
 
     Attributes:
         truncated: how many texts were cut so far to fit the model.
+        asked: the width to ask for; None for the model's own.
+        client: of the server.
     """
 
     def __init__(
@@ -57,18 +59,18 @@ class OpenAIEmbedder:
         Raises:
             Vec2SlugError: ``OPENAI_API_KEY`` is not set.
         """
-        self.model, self.truncated, self._asked = model, 0, dimensions
-        self._client = open_client(base_url, timeout, retries)
+        self.model, self.truncated, self.asked = model, 0, dimensions
+        self.client = open_client(base_url, timeout, retries)
 
     @property
     def name(self) -> str:
         """Model, with the width if it is not the model's own."""
-        return f"{self.model}-{self._asked}" if self._asked else self.model
+        return f"{self.model}-{self.asked}" if self.asked else self.model
 
     @cached_property
     def dimensions(self) -> int:
         """Width of a vector; for a model that is not OpenAI's, the server is asked once."""
-        return self._asked or WIDTHS.get(self.model) or len(self._request(["width"])[0])
+        return self.asked or WIDTHS.get(self.model) or len(self._request(["width"])[0])
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
         """Pieces of ``texts``, one request each: 500 texts, or fewer long ones."""
@@ -89,7 +91,7 @@ class OpenAIEmbedder:
                 vectors of another number or width.
         """
         check_texts(texts)
-        short = [_cut(text) for text in texts]
+        short = [cut(text) for text in texts]
         vectors = [self._vectors(short[piece]) for piece in self.batches(short)]
         self.truncated += sum(a != b for a, b in zip(texts, short, strict=True))
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *vectors])
@@ -103,14 +105,14 @@ class OpenAIEmbedder:
 
     def _request(self, texts: list[str]) -> list[list[float]]:
         """One request; vectors in the order of ``texts``."""
-        width = self._asked or openai.omit
+        width = self.asked or openai.omit
         try:
-            answer = self._client.embeddings.create(model=self.model, input=texts, dimensions=width)
+            answer = self.client.embeddings.create(model=self.model, input=texts, dimensions=width)
             rows = {item.index: item.embedding for item in answer.data}
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
             # Without its cause: a traceback would show the server's words, which may hold the key.
             wanted = f"embeddings by {self.model}"
-            raise Vec2SlugError(explain(error, wanted, self._client)) from None
+            raise Vec2SlugError(explain(error, wanted, self.client)) from None
         if sorted(rows) != list(range(len(texts))) or len(answer.data) != len(texts):
             raise Vec2SlugError(
                 f"expected one vector for each of {len(texts)} texts, got {len(answer.data)}"
@@ -141,6 +143,6 @@ def explain(error: Exception, wanted: str, client: openai.OpenAI) -> str:
     return f"{where}, but: {text[:500]}"
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
     """The longest start of a text, in whole characters, that surely fits the model."""
     return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
