@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from .cached import GRAPHS
@@ -73,7 +74,7 @@ def _sizes(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
 
 def write_examples(path: Path) -> None:
     """The book's examples with the vectors of their texts, to six digits."""
-    vectors = example_vectors(MiniLMEmbedder("cpu", torch.float32))
+    vectors = example_vectors(MiniLMEmbedder("cpu", torch.float32)).astype(np.float64)
     rows = [
         {"title": example.title, "slug": example.slug, "text": example.text, "vector": vector}
         for example, vector in zip(load_examples(), vectors.round(6).tolist(), strict=True)
