@@ -221,25 +221,27 @@ def test_numbers_are_checked_and_used(browser, root):
         assert page.get_by_role("alert").inner_text() == ""
 
 
+def drag(page, share):
+    """Drag over the strip from near its left end."""
+    canvas = page.locator("#v2s-playground canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 3, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * share, y, steps=4)
+    page.mouse.up()
+
+
 def test_a_range_of_bands_is_changed_by_dragging_and_undone(browser, root):
     with started(browser, root) as page:
         before = shown(page)
         page.get_by_label("Operation").select_option("invert")
-        canvas = page.locator("#v2s-playground canvas")
-        canvas.scroll_into_view_if_needed()
-        box = canvas.bounding_box()
-        y = box["y"] + box["height"] / 2
-
-        def drag():
-            page.mouse.move(box["x"] + 3, y)
-            page.mouse.down()
-            page.mouse.move(box["x"] + box["width"] * 0.6, y, steps=4)
-            page.mouse.up()
-
-        slug_after(page, drag)
+        slug_after(page, drag, page, 0.6)
         assert shown(page) != before
         assert "One change" in page.locator("#v2s-playground").inner_text()
-        assert page.get_by_label("From band").input_value() == str(1 + int(3 / box["width"] * 384))
+        width = page.locator("#v2s-playground canvas").bounding_box()["width"]
+        assert page.get_by_label("From band").input_value() == str(1 + int(3 / width * 384))
         slug_after(page, page.get_by_role("button", name="Undo").click)
         assert shown(page) == before
         assert page.get_by_role("button", name="Undo").is_disabled()

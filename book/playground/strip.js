@@ -99,8 +99,8 @@ export class Strip {
   drop() {
     if (!this.range) return;
     this.range = null;
-    this.apply();
     this.draw();
+    this.apply(); // last, as it may have something to say
   }
 
   cancel() {
