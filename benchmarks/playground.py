@@ -19,7 +19,7 @@ from machine import processor
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
-from browser import chromium, served, until
+from browser import chromium, open_model, served, until
 
 from vec2slug_lib import dataset
 from vec2slug_lib.examples import load_examples
@@ -33,13 +33,6 @@ ROUNDS = 5  # of pressing Start
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Playground</title>
 <link rel="icon" href="data:,"><link rel="stylesheet" href="play/playground.css">
 <div id="v2s-playground"></div><script type="module" src="play/page.js"></script>"""
-OPEN = """async () => {
-  const { Client } = await import("/play/client.js");
-  const { writer, reader, settings, limit } = await (await fetch("/play/files.json")).json();
-  window.client = new Client(() => {});
-  await client.ask("writer", { base: "/play/", files: writer, settings });
-  await client.ask("reader", { base: "/play/", files: reader, limit });
-}"""
 SLUG = """async row => {
   const vector = Float32Array.from(row);
   const { candidates, steps, milliseconds } = await client.ask("slug", { vector, topK: 5 });
@@ -135,7 +128,7 @@ def predictor() -> SlugPredictor:
 def measure(page: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Times, agreement and memory of an open page."""
     rows = dataset.load().part("test").vectors
-    page.evaluate(OPEN)
+    open_model(page, "/play/")
     texts = [part for e in load_examples() for part in re.split(r"(?<=\.)\s+", e.text)]
     texts = texts[: options.texts]
     for row in rows[-3:]:  # first calls set things up

@@ -23,6 +23,15 @@ SCREENS = {
 FLAGS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync
     --disable-background-networking --disable-component-update""".split()
 
+OPEN = """async ([base, reader]) => {
+  const { Client } = await import(base + "client.js");
+  const manifest = await (await fetch(base + "files.json")).json();
+  window.client = new Client(() => {});
+  const { writer, settings, limit } = manifest;
+  await client.ask("writer", { base, files: writer, settings });
+  if (reader) await client.ask("reader", { base, files: manifest.reader, limit });
+}"""
+
 
 @contextmanager
 def served(folder):
@@ -78,3 +87,14 @@ def visit(browser, address, home, **screen):
     until(page, "document.querySelectorAll('.v2s-figure:not(.v2s-drawn)').length === 0")
     yield page, problems
     context.close()
+
+
+def open_model(page, base, reader=True):
+    """Open the playground's model behind a page, which then has it as ``client``.
+
+    Args:
+        page: any page of the same server.
+        base: address of the playground's files, ending in a slash.
+        reader: whether to open the embedder too.
+    """
+    page.evaluate(OPEN, [base, reader])

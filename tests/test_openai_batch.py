@@ -49,9 +49,8 @@ def paid(server):
     answers: Counter[str] = Counter()
     for batch in server.batches.values():
         for line in server.files[batch.get("output_file_id", "")].splitlines():
-            answers[json.loads(line)["custom_id"]] += (
-                json.loads(line)["response"]["status_code"] == 200
-            )
+            answer = json.loads(line)
+            answers[answer["custom_id"]] += answer["response"]["status_code"] == 200
     return answers
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser import BOOK, SCREENS, served, until, visit
+from browser import BOOK, SCREENS, open_model, served, until, visit
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
@@ -24,15 +24,6 @@ from vec2slug_lib.playground import RUNTIME, collect
 PAGE = "notebooks/13_playground.html"
 FILES = BOOK / "_static/playground"
 CLOSE = 1e-3  # scores nearer than this may change places
-# Opens the model without its page; `slugs` takes rows of numbers.
-OPEN = """async ([base, reader]) => {
-  const { Client } = await import(base + "client.js");
-  const manifest = await (await fetch(base + "files.json")).json();
-  window.client = new Client(() => {});
-  const { writer, settings, limit } = manifest;
-  await client.ask("writer", { base, files: writer, settings });
-  if (reader) await client.ask("reader", { base, files: manifest.reader, limit });
-}"""
 SLUGS = """async ([rows, topK]) => {
   const found = [];
   for (const row of rows) {
@@ -47,7 +38,7 @@ SLUGS = """async ([rows, topK]) => {
 def page(browser, root):
     """The playground's page, not started, with the model open behind it."""
     with visit(browser, root + PAGE, root) as (page, problems):
-        page.evaluate(OPEN, [f"{root}_static/playground/", True])
+        open_model(page, f"{root}_static/playground/")
         yield page
         assert not problems
 
@@ -80,7 +71,7 @@ def test_all_candidates_of_tiny_models_are_those_of_python(browser, release, tmp
     rows = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
     with served(tmp_path) as home, visit(browser, f"{home}playground/files.json", home) as opened:
         page, _ = opened  # the icon that a browser asks for is not there
-        page.evaluate(OPEN, [f"{home}playground/", False])
+        open_model(page, f"{home}playground/", reader=False)
         for top_k in (1, 8):
             found = in_browser(page, rows, top_k)
             expected = SlugPredictor.from_dir(release).predict_topk(rows, top_k)

@@ -205,13 +205,13 @@ def embed(argv: Sequence[str]) -> int:
     parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
     parser.add_argument("--wait", type=float, default=60, help="seconds between looks at a batch")
     options = parser.parse_args(argv)
-    from .embedding import embed_documents
+    from .embedding import embed_documents, manifest_of
 
     frame = read_documents(options.documents)
     ids, texts = frame["id"].tolist(), frame["text"].tolist()
     if options.batch and options.embedder != "openai":
         raise Vec2SlugError("expected --embedder openai beside --batch")
-    begun = options.out.with_name(f"{options.out.name}.json").exists()
+    begun = manifest_of(options.out).exists()
     price = options.price / 2 if options.batch else options.price
     if options.embedder == "openai" and not begun and not agreed(texts, price, options.yes):
         return 1

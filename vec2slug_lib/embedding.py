@@ -86,14 +86,10 @@ def embed_documents(
             width, not finite or zero. What was embedded so far stays for the next start.
     """
     out = Path(out)
-    manifest, parts = out.with_name(f"{out.name}.json"), out.with_name(f"{out.name}.parts")
-    if out.suffix != ".npy":
-        raise Vec2SlugError(f"expected an output path ending in .npy, got {out}")
-    job = describe(ids, texts, embedder)
-    if manifest.exists() or out.exists():
-        check_same(job, manifest, out)
-    else:
-        write_json(manifest, job)
+    parts = out.with_name(f"{out.name}.parts")
+    job = checked_job(ids, texts, embedder, out)
+    if not manifest_of(out).exists():
+        write_json(manifest_of(out), job)
     if not out.exists():
         files = list(_embed_parts(texts, embedder, parts))
         _join(files, len(texts), embedder.dimensions, parts / "whole.npy")
@@ -120,7 +116,28 @@ def describe(ids: Sequence[str], texts: Sequence[str], embedder: Embedder) -> di
     }
 
 
-def check_same(job: dict[str, str | int], manifest: Path, out: Path) -> None:
+def manifest_of(out: Path) -> Path:
+    """Where it is written down what the rows of ``out`` are, from the start of the job."""
+    return out.with_name(f"{out.name}.json")
+
+
+def checked_job(
+    ids: Sequence[str], texts: Sequence[str], embedder: Embedder, out: Path
+) -> dict[str, str | int]:
+    """What `describe` says of a job, if ``out`` is free for it or already its own.
+
+    Raises:
+        Vec2SlugError: a bad text, a target that does not end in ``.npy``, or another job's files.
+    """
+    if out.suffix != ".npy":
+        raise Vec2SlugError(f"expected an output path ending in .npy, got {out}")
+    job, manifest = describe(ids, texts, embedder), manifest_of(out)
+    if manifest.exists() or out.exists():
+        _check_same(job, manifest, out)
+    return job
+
+
+def _check_same(job: dict[str, str | int], manifest: Path, out: Path) -> None:
     """Refuse to go on with, or to write over, what was made from something else."""
     found = read_json(manifest) if manifest.exists() else {}
     differing = {key: (job[key], found.get(key)) for key in job if job[key] != found.get(key)}

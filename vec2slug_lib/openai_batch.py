@@ -18,7 +18,7 @@ import numpy as np
 import openai
 from tqdm import tqdm
 
-from .embedding import check_same, describe, slices
+from .embedding import checked_job, manifest_of, slices
 from .errors import Vec2SlugError
 from .files import atomic, read_json, write_json
 from .openai_embedder import OpenAIEmbedder, cut, explain
@@ -48,14 +48,9 @@ class BatchJob:
     def __init__(
         self, ids: Sequence[str], texts: Sequence[str], embedder: OpenAIEmbedder, out: Path
     ) -> None:
-        if out.suffix != ".npy":
-            raise Vec2SlugError(f"expected an output path ending in .npy, got {out}")
         self.texts, self.embedder, self.out = texts, embedder, out
-        self.job = describe(ids, texts, embedder)
-        self.manifest = out.with_name(f"{out.name}.json")
+        self.job = checked_job(ids, texts, embedder, out)
         self.folder = out.with_name(f"{out.name}.batches")
-        if self.manifest.exists() or out.exists():
-            check_same(self.job, self.manifest, out)
 
     def run(self, wait: float = 60.0) -> None:
         """Submit, wait and collect until all vectors are there.
@@ -70,7 +65,7 @@ class BatchJob:
         if self.out.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             return
-        write_json(self.manifest, self.job)
+        write_json(manifest_of(self.out), self.job)
         self.folder.mkdir(exist_ok=True)
         with tqdm(total=len(self.texts), unit=" documents", desc="batches", disable=None) as bar:
             while (found := self._step()) < len(self.texts):

@@ -102,19 +102,20 @@ def sweep(
     waiting = [cell for cell in cells if not (out / f"{cell_name(cell)}.ipynb").is_file()]
     if progress:
         progress(len(cells) - len(waiting))
-    failed = {}
+    failed: dict[str, str] = {}
+    known: dict[Path, dict[str, Any]] = {}  # what the notebooks that were read already say
     with ThreadPoolExecutor(jobs) as pool:
         running = {pool.submit(_run, notebook, cell, out, jobs): cell for cell in waiting}
         try:
             for done in as_completed(running):
                 if message := done.result():
                     failed[cell_name(running[done])] = message
-                _write_table(cells, out)
+                _write_table(cells, out, known)
                 if progress:
                     progress(1)
         finally:
             pool.shutdown(cancel_futures=True)
-    return Outcome(_write_table(cells, out), failed)
+    return Outcome(_write_table(cells, out, known), failed)
 
 
 def _source(notebook: Path) -> str:
@@ -170,11 +171,13 @@ def _run(notebook: Path, cell: Cell, out: Path, jobs: int) -> str:
     return (done.stderr.strip().splitlines() or ["no message"])[-1]
 
 
-def _write_table(cells: Sequence[Cell], out: Path) -> pd.DataFrame:
+def _write_table(
+    cells: Sequence[Cell], out: Path, known: dict[Path, dict[str, Any]]
+) -> pd.DataFrame:
     """``sweep.parquet`` of all cells of the grid that are done, in its order."""
     paths = [(cell, out / f"{cell_name(cell)}.ipynb") for cell in cells]
-    rows = [{**cell, **results(path)} for cell, path in paths if path.is_file()]
-    table = pd.DataFrame(rows)
+    known |= {path: results(path) for _, path in paths if path not in known and path.is_file()}
+    table = pd.DataFrame([{**cell, **known[path]} for cell, path in paths if path in known])
     with atomic(out / "sweep.parquet") as temporary:
         table.to_parquet(temporary)
     return table

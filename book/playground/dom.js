@@ -49,7 +49,7 @@ export function choice(texts, change) {
  * @param {string[][]} body
  * @param {string[]} numeric
  */
-export function table(caption, head, body, numeric = []) {
+export function table(caption, head, body, numeric) {
   /** @param {number} i */
   const align = (i) => ({ class: numeric.includes(head[i]) ? "num" : "" });
   const names = head.map((text, i) => make("th", { scope: "col", ...align(i) }, text));
@@ -63,5 +63,5 @@ export function table(caption, head, body, numeric = []) {
 
 /** @param {number} bytes */
 export function megabytes(bytes) {
-  return `${(bytes / 1e6).toFixed(bytes < 1e6 ? 1 : 0)} MB`;
+  return `${(bytes / 1e6).toFixed(0)} MB`;
 }

@@ -24,7 +24,7 @@ export function parseVector(text, width) {
  * @param {Float32Array} vector
  * @throws {Error} zero, or beyond float32
  */
-export function direction(vector) {
+function direction(vector) {
   const size = norm(vector);
   if (!Number.isFinite(size)) throw new Error("Expected numbers within float32, got larger ones.");
   if (size === 0) throw new Error("Expected a vector with a direction, got only zeros.");
