@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from playwright.sync_api import Error as PlaywrightError
 from playwright.sync_api import sync_playwright
 
 BOOK = Path(__file__).parents[1] / "_build" / "html"
@@ -62,9 +63,19 @@ def chromium():
 def until(page, condition, argument=None):
     """Wait until a condition holds in the page. (Playwright's own way breaks strict policies.)"""
     end = time.monotonic() + TIMEOUT_MS / 1000
-    while not page.evaluate(condition, argument):
+    while not holds(page, condition, argument):
         assert time.monotonic() < end, f"never came true: {condition}"
         page.wait_for_timeout(20)
+
+
+def holds(page, condition, argument):
+    """Whether a condition holds now; not yet if the page was just sent on to another."""
+    try:
+        return page.evaluate(condition, argument)
+    except PlaywrightError as error:
+        if "navigation" not in error.message:
+            raise
+        return False
 
 
 @contextmanager
