@@ -22,7 +22,7 @@ ORDER = """
     ranking decoding risk retrieval evaluation scaling word_order collapse mlp_model mlp experiments
     runs word_record pipeline decodings batch claims interpret inside cached ahead calibration
     step_graph standalone card export inside_record steps inference playground slug_file figures
-    report parameters sweep cli
+    report parameters sweep cli_input cli_data cli_runs cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {

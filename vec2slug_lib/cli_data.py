@@ -1,0 +1,110 @@
+"""Commands of ``vec2slug`` that make data: corpus, embed, data."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .cli_input import make_embedder, read_documents, read_vectors
+from .errors import Vec2SlugError
+
+
+def corpus(argv: Sequence[str]) -> int:
+    """``vec2slug corpus build SOURCE --out FOLDER``."""
+    parser = argparse.ArgumentParser("vec2slug corpus")
+    parser.add_argument("action", choices=["build"])
+    parser.add_argument(
+        "source", help="fineweb-edu, or a folder or file of parquet, JSON lines or Markdown"
+    )
+    parser.add_argument("--out", type=Path, default=Path("work/corpus"))
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(argv)
+    from .corpus import build
+
+    if options.tokenizer is None:
+        from .minilm import model_folder
+
+        options.tokenizer = model_folder() / "tokenizer.json"
+    funnel = build(options.source, options.out, options.tokenizer, options.workers)
+    for step in funnel["steps"]:
+        print(f"{step['name']:16} {step['kept']:>10,}")
+    return 0
+
+
+def embed(argv: Sequence[str]) -> int:
+    """``vec2slug embed DOCUMENTS --out FILE``."""
+    parser = argparse.ArgumentParser("vec2slug embed")
+    parser.add_argument("documents", type=Path, help="parquet with the columns id and text")
+    parser.add_argument("--out", type=Path, default=Path("work/vectors.npy"))
+    parser.add_argument("--embedder", choices=["minilm", "openai"], default="minilm")
+    parser.add_argument("--model", help="model of an OpenAI-compatible server")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--batch", action="store_true", help="OpenAI's Batch API: half the price")
+    parser.add_argument("--price", type=float, default=0.02, help="dollars a million tokens")
+    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
+    parser.add_argument("--wait", type=float, default=60, help="seconds between looks at a batch")
+    options = parser.parse_args(argv)
+    from .embedding import embed_documents, manifest_of
+
+    frame = read_documents(options.documents)
+    ids, texts = frame["id"].tolist(), frame["text"].tolist()
+    if options.batch and options.embedder != "openai":
+        raise Vec2SlugError("expected --embedder openai beside --batch")
+    begun = manifest_of(options.out).exists()
+    price = options.price / 2 if options.batch else options.price
+    if options.embedder == "openai" and not begun and not agreed(texts, price, options.yes):
+        return 1
+    embedder = make_embedder(options.embedder, options.model, options.base_url)
+    if options.batch:
+        from .openai_batch import BatchJob
+
+        BatchJob(ids, texts, embedder, options.out).run(options.wait)  # type: ignore[arg-type]
+    else:
+        embed_documents(ids, texts, embedder, options.out)
+    print(f"{len(frame):,} vectors of {embedder.name} in {options.out}")
+    if cut := getattr(embedder, "truncated", 0):
+        print(f"{cut:,} texts were over the model's limit and were cut")
+    return 0
+
+
+def agreed(texts: Sequence[str], price: float, yes: bool) -> bool:
+    """Whether the user agrees to what embedding will cost, at ``price`` dollars a million tokens.
+
+    Raises:
+        Vec2SlugError: there is nobody to ask.
+    """
+    from .openai_embedder import cut
+
+    # English prose has about four bytes a token; the server's own count is what is paid.
+    tokens = sum(len(cut(text).encode()) for text in texts) / 4
+    print(
+        f"{len(texts):,} texts, about {tokens / 1e6:.2f} million tokens: "
+        f"about {price * tokens / 1e6:.2f} dollars",
+        file=sys.stderr,
+    )
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise Vec2SlugError("expected --yes, as there is nobody to ask")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def data(argv: Sequence[str]) -> int:
+    """``vec2slug data build``: the data folder from corpus and vectors."""
+    parser = argparse.ArgumentParser("vec2slug data")
+    parser.add_argument("action", choices=["build"])
+    parser.add_argument("--corpus", type=Path, default=Path("work/corpus"))
+    parser.add_argument("--vectors", type=Path, default=Path("work/vectors.npy"))
+    parser.add_argument("--out", type=Path, default=Path("data"))
+    parser.add_argument("--pairs", type=int, default=80_000)
+    options = parser.parse_args(argv)
+    from .dataset_build import build
+
+    documents, funnel = options.corpus / "documents.parquet", options.corpus / "funnel.json"
+    card = build(documents, read_vectors(options.vectors), funnel, options.out, options.pairs)
+    print(f"{card['pairs']:,} pairs in {options.out}")
+    return 0

@@ -1,0 +1,62 @@
+"""What the commands of ``vec2slug`` read and show alike."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import Vec2SlugError
+
+if TYPE_CHECKING:
+    from .embedding import Embedder
+
+
+def progress_bar(total: int) -> Any:
+    """Bar on stderr for work of more than a moment; silent for a few rows or in a pipe."""
+    from tqdm import tqdm
+
+    return tqdm(total=total, unit="slug", disable=None if total > 100 else True)
+
+
+def read_vectors(path: Path) -> npt.NDArray[np.float32]:
+    """Vectors of a ``.npy`` file, left on the disk; the predictor checks them.
+
+    Raises:
+        Vec2SlugError: the file is missing, empty, truncated or not a plain numeric array.
+    """
+    try:
+        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError as error:
+        raise Vec2SlugError(f"expected vectors at {path}, found no file") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise Vec2SlugError(f"expected a .npy array of numbers in {path}, but: {error}") from error
+
+
+def read_documents(path: Path, *others: str) -> Any:
+    """Table of documents with the columns id and text, and those of the others that are there.
+
+    Raises:
+        Vec2SlugError: no parquet file with these columns.
+    """
+    import pandas as pd
+    from pyarrow.parquet import read_schema
+
+    try:
+        wanted = ["id", "text", *(name for name in others if name in read_schema(path).names)]
+        return pd.read_parquet(path, columns=wanted)
+    except (OSError, ValueError) as error:
+        raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
+
+
+def make_embedder(name: str, model: str | None = None, base_url: str | None = None) -> Embedder:
+    """Embedder by name: ``minilm`` (local) or ``openai`` (any compatible server)."""
+    if name == "minilm":
+        from .minilm import MiniLMEmbedder
+
+        return MiniLMEmbedder()
+    from .openai_embedder import OpenAIEmbedder
+
+    return OpenAIEmbedder(model=model or "text-embedding-3-small", base_url=base_url)

@@ -1,0 +1,112 @@
+"""Commands of ``vec2slug`` that make runs: train, export, baseline, sweep."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .cli_input import progress_bar, read_documents
+from .errors import Vec2SlugError
+
+
+def train(argv: Sequence[str]) -> int:
+    """``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset."""
+    parser = argparse.ArgumentParser("vec2slug train")
+    parser.add_argument(
+        "experiments", nargs="*", help="ids in the table, such as 3i, or 3h+max_slug_tokens=16"
+    )
+    parser.add_argument("--all", action="store_true", help="every experiment of the table")
+    parser.add_argument("--preset", default="book")
+    parser.add_argument("--retrain", action="store_true", help="even if the record is there")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    options = parser.parse_args(argv)
+    from . import pipeline
+    from .batch import train_many
+    from .experiments import EXPERIMENTS
+
+    if bool(options.experiments) == options.all:
+        raise Vec2SlugError("expected experiments or --all, such as: vec2slug train 3i")
+    names = list(EXPERIMENTS) if options.all else options.experiments
+    if len(names) > 1:
+        train_many(names, options.preset, options.retrain, options.jobs)
+    for name in names:
+        run = pipeline.record(name, options.preset, options.retrain and len(names) == 1)
+        print(name)
+        for metric, found in run.metrics.items():
+            print(f"  {metric:20} {found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]")
+    return 0
+
+
+def export(argv: Sequence[str]) -> int:
+    """``vec2slug export RUN FOLDER``, and ``vec2slug export FOLDER`` of a release."""
+    parser = argparse.ArgumentParser("vec2slug export")
+    parser.add_argument("run", nargs="?", help="experiment whose trained run is released")
+    parser.add_argument("folder", type=Path, help="release folder; alone, its graphs are made anew")
+    parser.add_argument("--preset", default="book")
+    options = parser.parse_args(argv)
+    from .export import export_graphs, release
+    from .runs import open_run
+
+    if options.run:
+        release(open_run(options.run, options.preset), options.folder)
+    manifest = export_graphs(options.folder)
+    for name, found in manifest["graphs"].items():
+        size, difference = found["bytes"] / 1e6, found["max_difference"]
+        agreement = f"{found['argmax_agreement']:.2%} of the argmaxes"
+        print(f"{name:22} {size:6.1f} MB, within {difference:.1e} of torch, {agreement}")
+    print(f"released in {options.folder}")
+    return 0
+
+
+def baseline(argv: Sequence[str]) -> int:
+    """``vec2slug baseline llm DOCUMENTS --model NAME``: a chat model's slugs, resumable."""
+    parser = argparse.ArgumentParser("vec2slug baseline")
+    parser.add_argument("kind", choices=["llm"])
+    parser.add_argument("documents", type=Path, help="parquet with id and text, perhaps slug")
+    parser.add_argument("--model", required=True, help="chat model, as the server knows it")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--rows", type=int, default=200, help="pages to ask for, the first ones")
+    parser.add_argument("--out", type=Path, default=Path("work/llm.jsonl"))
+    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
+    parser.add_argument("--output-price", type=float, default=4.0)
+    options = parser.parse_args(argv)
+    from .chat_baseline import ChatSlugs, ask_all, summary
+    from .evaluation import summarise, token_overlap
+
+    frame = read_documents(options.documents, "slug").head(options.rows)
+    chat = ChatSlugs(options.model, options.base_url)
+    with progress_bar(len(frame)) as bar:
+        names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
+        answers = ask_all(chat, names, texts, options.out, bar.update)
+    for name, value in summary(answers, options.input_price, options.output_price).items():
+        print(f"{name:22} {value:10.4f}")
+    if "slug" in frame:
+        f1 = token_overlap([answer.slug for answer in answers], frame["slug"].tolist())[2]
+        found = summarise({"token_f1": f1})["token_f1"]
+        print(f"{'token_f1':22} {found['value']:10.4f}  [{found['low']:.3f}, {found['high']:.3f}]")
+    return 0
+
+
+def sweep(argv: Sequence[str]) -> int:
+    """``vec2slug sweep NOTEBOOK -p name=value,value ...``; 1 if a cell of the grid failed."""
+    from tqdm import tqdm
+
+    from . import sweep as sweeps
+
+    parser = argparse.ArgumentParser("vec2slug sweep", description=sweep.__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("-p", action="append", default=[], dest="grid", metavar="NAME=VALUE,…")
+    parser.add_argument("--jobs", type=int, default=1, help="notebooks that run at a time")
+    where = "default: sweeps/NOTEBOOK; goes on with what is there"
+    parser.add_argument("--out", type=Path, help=where)
+    options = parser.parse_args(argv)
+    out = options.out or Path("sweeps") / options.notebook.stem
+    cells = sweeps.grid(options.grid)
+    with tqdm(total=len(cells), unit="cell", disable=None) as bar:
+        found = sweeps.sweep(options.notebook, cells, out, options.jobs, bar.update)
+    for name, message in found.failed.items():
+        print(f"vec2slug: {name} failed: {message}", file=sys.stderr)
+    print(f"{len(found.table)} of {len(cells)} cells in {out / 'sweep.parquet'}")
+    return 1 if found.failed else 0
