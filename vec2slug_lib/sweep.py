@@ -13,20 +13,30 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import nbformat
 import pandas as pd
 
+from .engines import Engine, threads
 from .errors import Vec2SlugError
 from .files import atomic, read_json, write_json
 from .parameters import check
 
 GLUED = "application/papermill.record/"  # media type of a glued value, before its key
 SCRATCH = ".running-"  # before the name of a cell that is not done
+# Papermill that ends with the process that started it, at the end of the pipe that it holds: a
+# worker that is killed leaves no notebook running beside the one that is started in its place.
+PAPERMILL = """
+import os, runpy, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+runpy.run_module("papermill", run_name="__main__", alter_sys=True)
+"""
 Cell = dict[str, Any]  # a value for each swept parameter
 Progress = Callable[[int], object]
 
@@ -77,6 +87,7 @@ def sweep(
     out: Path,
     jobs: int = 1,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Run a notebook in a process a cell, and write ``sweep.parquet`` as cells finish.
 
@@ -85,8 +96,10 @@ def sweep(
         cells: see `grid`.
         out: folder of the executed notebooks. Cells that are done there are not run again; a cell
             that failed stays as ``NAME.failed.ipynb``.
-        jobs: processes at a time.
+        jobs: processes at a time, that share the cores.
         progress: called with the number of cells that have just ended, first with those done.
+        engine: where the processes are started, see `engines`; ``threads(jobs)`` if None. On a
+            cluster the notebook and ``out`` are on a file system that all nodes share.
 
     Raises:
         Vec2SlugError: before anything is run: no such notebook, one without a cell of parameters,
@@ -104,17 +117,16 @@ def sweep(
         progress(len(cells) - len(waiting))
     failed: dict[str, str] = {}
     known: dict[Path, dict[str, Any]] = {}  # what the notebooks that were read already say
-    with ThreadPoolExecutor(jobs) as pool:
-        running = {pool.submit(_run, notebook, cell, out, jobs): cell for cell in waiting}
-        try:
-            for done in as_completed(running):
-                if message := done.result():
-                    failed[cell_name(running[done])] = message
+    run = partial(_run, notebook.resolve(), out.resolve(), jobs)
+    if waiting:
+        with closing((engine or threads(jobs))(run, waiting)) as ended:
+            for number, message in ended:
+                if message:
+                    failed[cell_name(waiting[number])] = message
                 _write_table(cells, out, known)
                 if progress:
                     progress(1)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        _clean(out)
     return Outcome(_write_table(cells, out, known), failed)
 
 
@@ -148,20 +160,31 @@ def _claim(out: Path, source: str) -> None:
             "choose another output folder, or remove that one"
         )
     write_json(manifest, job)
-    for left in out.glob(f"{SCRATCH}*.ipynb"):  # of a sweep that was killed
+    _clean(out)
+
+
+def _clean(out: Path) -> None:
+    for left in out.glob(f"{SCRATCH}*.ipynb"):  # of a sweep or a worker that was killed
         left.unlink()
 
 
-def _run(notebook: Path, cell: Cell, out: Path, jobs: int) -> str:
+def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
     """Run one cell; "" or what went wrong."""
     name = cell_name(cell)
     target, failure = out / f"{name}.ipynb", out / f"{name}.failed.ipynb"
-    scratch = out / f"{SCRATCH}{name}.ipynb"
-    command = [sys.executable, "-m", "papermill", str(notebook), str(scratch)]
+    scratch = out / f"{SCRATCH}{uuid4().hex[:8]}-{name}.ipynb"  # of this try, and no other
+    command = [sys.executable, "-c", PAPERMILL, str(notebook), str(scratch)]
     command += ["--no-progress-bar", "--cwd", str(notebook.parent), "-y", json.dumps(cell)]
-    threads = str(max((os.cpu_count() or 1) // jobs, 1))
-    env = {"OMP_NUM_THREADS": threads, **os.environ}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    share = str(max((os.cpu_count() or 1) // jobs, 1))
+    env = {"OMP_NUM_THREADS": share, **os.environ}
+    read, write = os.pipe()  # nothing is ever written
+    try:
+        done = subprocess.run(
+            command, env=env, stdin=read, capture_output=True, text=True, check=False
+        )
+    finally:
+        os.close(read)
+        os.close(write)
     if done.returncode == 0:
         failure.unlink(missing_ok=True)
         scratch.replace(target)

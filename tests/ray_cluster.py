@@ -1,0 +1,55 @@
+"""A real Ray cluster of two nodes on this machine, for tests."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+import ray
+from ray.cluster_utils import Cluster
+
+NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
+# Read by every process of Ray: nothing is reported to anyone, no worker is stopped because other
+# work on this machine takes memory, and a lost node is missed after 5 s and not 15.
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_health_check_period_ms": "1000",
+}
+
+
+@contextmanager
+def two_nodes() -> Iterator[Cluster]:
+    """A cluster of a head and a worker node of one CPU each; ``cluster.address`` to connect to.
+
+    Ports and folders are its own, so that several can be up at a time. A node is taken away by
+    ``cluster.remove_node(node)`` and added by ``cluster.add_node(**NODE)``.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        paths = [without_slow_import(folder), os.environ.get("PYTHONPATH", "")]
+        settings = {"RAY_TMPDIR": folder, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        with mock.patch.dict(os.environ, {**QUIET, **settings}):
+            head = {**NODE, "include_dashboard": False}
+            cluster = Cluster(initialize_head=True, head_node_args=head)
+            try:
+                cluster.add_node(**NODE)
+                yield cluster
+            finally:
+                ray.shutdown()
+                cluster.shutdown()
+
+
+def without_slow_import(folder: str) -> str:
+    """A folder for PYTHONPATH that spares each process of Ray seconds of its start.
+
+    Ray imports jsonschema, which tries this package; it comes with Jupyter, compiles a grammar when
+    it is imported, and on a busy machine keeps a node beyond the 15 s that Ray gives it to start.
+    """
+    shadow = Path(folder) / "shadow"
+    shadow.mkdir()
+    (shadow / "rfc3987_syntax.py").write_text('raise ImportError("not needed by Ray")\n')
+    return str(shadow)
