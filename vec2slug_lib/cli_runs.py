@@ -12,7 +12,10 @@ from .errors import Vec2SlugError
 
 
 def train(argv: Sequence[str]) -> int:
-    """``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset."""
+    """``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset.
+
+    Started by `torchrun`, it trains one experiment on all processes.
+    """
     parser = argparse.ArgumentParser("vec2slug train")
     parser.add_argument(
         "experiments", nargs="*", help="ids in the table, such as 3i, or 3h+max_slug_tokens=16"
@@ -22,21 +25,49 @@ def train(argv: Sequence[str]) -> int:
     parser.add_argument("--retrain", action="store_true", help="even if the record is there")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     options = parser.parse_args(argv)
-    from . import pipeline
+    from . import distributed, pipeline
     from .batch import train_many
     from .experiments import EXPERIMENTS
 
     if bool(options.experiments) == options.all:
         raise Vec2SlugError("expected experiments or --all, such as: vec2slug train 3i")
     names = list(EXPERIMENTS) if options.all else options.experiments
-    if len(names) > 1:
+    retrain = options.retrain and len(names) == 1
+    if distributed.launched():
+        if not train_together(names, options.preset, retrain):
+            return 0
+        retrain = False
+    elif len(names) > 1:
         train_many(names, options.preset, options.retrain, options.jobs)
     for name in names:
-        run = pipeline.record(name, options.preset, options.retrain and len(names) == 1)
+        run = pipeline.record(name, options.preset, retrain)
         print(name)
         for metric, found in run.metrics.items():
             print(f"  {metric:20} {found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]")
     return 0
+
+
+def train_together(names: Sequence[str], preset: str, retrain: bool) -> bool:
+    """Train on all ranks, if the record is missing; whether this is the one to score the model.
+
+    Raises:
+        Vec2SlugError: several experiments, or unknown ones.
+    """
+    from . import distributed, pipeline
+    from .experiments import PRESETS, find, find_experiment
+    from .runs import Run, runs_dir
+
+    if len(names) > 1:
+        raise Vec2SlugError(
+            f"expected one experiment under torchrun, got {len(names)}: "
+            "without it, several are trained in processes of their own"
+        )
+    find_experiment(names[0])
+    find(PRESETS, "preset", preset)
+    with distributed.group():
+        if distributed.agree(retrain or not Run(runs_dir() / names[0] / preset).complete):
+            pipeline.trained(names[0], preset, retrain)
+        return distributed.rank() == 0
 
 
 def export(argv: Sequence[str]) -> int:
@@ -94,18 +125,25 @@ def sweep(argv: Sequence[str]) -> int:
     from tqdm import tqdm
 
     from . import sweep as sweeps
+    from .engines import ray_tasks
 
     parser = argparse.ArgumentParser("vec2slug sweep", description=sweep.__doc__)
     parser.add_argument("notebook", type=Path)
     parser.add_argument("-p", action="append", default=[], dest="grid", metavar="NAME=VALUE,…")
-    parser.add_argument("--jobs", type=int, default=1, help="notebooks that run at a time")
+    parser.add_argument("--jobs", type=int, help="notebooks that run at a time here; default: 1")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--address", help="of a Ray cluster, or auto; default: one is started here")
     where = "default: sweeps/NOTEBOOK; goes on with what is there"
     parser.add_argument("--out", type=Path, help=where)
     options = parser.parse_args(argv)
+    if options.engine == "ray" and options.jobs is not None:
+        raise Vec2SlugError("expected no --jobs beside --engine ray, which runs a notebook a CPU")
+    jobs = 1 if options.jobs is None else options.jobs
+    engine = ray_tasks(options.address) if options.engine == "ray" else None
     out = options.out or Path("sweeps") / options.notebook.stem
     cells = sweeps.grid(options.grid)
     with tqdm(total=len(cells), unit="cell", disable=None) as bar:
-        found = sweeps.sweep(options.notebook, cells, out, options.jobs, bar.update)
+        found = sweeps.sweep(options.notebook, cells, out, jobs, bar.update, engine)
     for name, message in found.failed.items():
         print(f"vec2slug: {name} failed: {message}", file=sys.stderr)
     print(f"{len(found.table)} of {len(cells)} cells in {out / 'sweep.parquet'}")

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import distributed
 from .errors import Vec2SlugError
 from .losses import batch_loss, eos_weights, word_loss
 from .models import Decoder, DecoderConfig
@@ -84,7 +85,7 @@ class Batches:
 
 
 def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> float:
-    """Mean cross-entropy per target in nats, without smoothing or weights.
+    """Mean cross-entropy per target in nats, without smoothing or weights; ranks share the work.
 
     Args:
         model: In evaluation mode.
@@ -95,9 +96,9 @@ def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> flo
     total = 0.0
     device = data.targets.device.type
     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, bf16):
-        for piece in data.micro(torch.arange(len(data.lengths)), size):
+        for piece in distributed.share(data.micro(torch.arange(len(data.lengths)), size)):
             total += float(batch_loss(model, piece))
-    return total / int(data.lengths.sum())
+    return distributed.total(total) / int(data.lengths.sum())
 
 
 def weight_sum(model: Decoder | None) -> int:
@@ -138,6 +139,7 @@ class DecoderObjective:
         self.val_data = Batches(val_data, model_config, config.long_slugs, device)
         self.rows = len(self.data.lengths)
         self.model = (start or Decoder(model_config)).to(device)
+        distributed.start_alike(self.model)
         self.eos_weights: Tensor | None = None
         if config.eos_calibration:
             lengths = [len(ids) for ids in train_data.ids]
@@ -147,19 +149,24 @@ class DecoderObjective:
         self.identity = {**asdict(model_config), "data": data, "start": weight_sum(start)}
 
     def backward(self, rows: Tensor) -> float:
-        """Add the gradient of the mean loss per target of these rows; the loss, in nats."""
+        """Make the gradient of the mean loss per target of these rows; the loss, in nats.
+
+        On several ranks, each takes its share of the micro-batches, and all get the whole gradient.
+        """
         config, device = self.config, self.data.targets.device
         targets = int(self.data.lengths[rows].sum())
         loss = torch.zeros((), device=device)
         with torch.autocast(device.type, torch.bfloat16, config.bf16):
-            for piece in self.data.micro(rows, self.micro_batch):
+            # The rows are another permutation in every step, and hang on the seed.
+            key = zlib.crc32(rows.numpy().tobytes())
+            for piece in distributed.share(self.data.micro(rows, self.micro_batch), key):
                 part = batch_loss(self.model, piece, config.label_smoothing, self.eos_weights)
                 part = part / targets
                 loss += part.detach()
                 if config.word_loss:
                     part += config.word_loss / len(rows) * word_loss(self.model, *piece[::2])
                 part.backward()
-        return float(loss)
+        return float(distributed.sum_gradients(self.model, loss))
 
     def validation(self) -> dict[str, float]:
         """``val_loss``: nats per target of the validation rows."""

@@ -11,7 +11,10 @@ from dataclasses import dataclass, fields, replace
 from math import nan
 from typing import Any
 
+import torch
+
 from .errors import Vec2SlugError
+from .minilm import fastest_dtype
 from .mlp_model import MLPConfig
 from .models import DecoderConfig
 from .training import TrainingConfig
@@ -48,6 +51,7 @@ class Experiment:
     pretrain: int = 0  # spans of text read back before the first page
     spans: int = 0  # so many spans are what it learns from; 0: the pages of the data set
     span_kinds: str = "random"  # one or more of ``spans.KINDS``, joined by commas
+    seed: int = 42  # of the first weights, the order of the pages and what drop-out leaves out
 
 
 def _mlp(width: int, layers: int, loss: str, f1: float, parameters: float) -> Experiment:
@@ -97,8 +101,14 @@ class Preset:
     limit: int | None  # embedded pairs used; None for all
     width_divisor: int  # of the study's width
     vocab_size: int  # subwords, or clusters of words
-    epochs: int  # at most; training stops earlier when validation does not improve
+    epochs: int  # at most; training stops earlier when validation does not improve. 0: the study's
     batch_size: int
+    # Steps between two evaluations, one an epoch if that is less; then evaluations without a better
+    # validation loss until the rate is halved, and until training ends. On a corpus as small as
+    # ours a validation loss that has turned does not come back.
+    evaluate_every: int = 1000
+    plateau_patience: int = 1
+    patience: int = 4
     spans: int | None = None  # at most so many are cut; None for as many as an experiment asks
     span_kinds: str | None = None  # instead of an experiment's own, where there is no corpus
 
@@ -114,6 +124,17 @@ PRESETS = {
         span_kinds="slug",
     ),
     "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=20, batch_size=1024),
+    # The study's own budget, for its corpus and embedder: what `vec2slug paper` makes.
+    "paper": Preset(
+        limit=None,
+        width_divisor=1,
+        vocab_size=5000,
+        epochs=0,
+        batch_size=1024,
+        evaluate_every=2000,
+        plateau_patience=5,
+        patience=10,
+    ),
 }
 
 
@@ -187,15 +208,22 @@ def mlp_config(experiment: Experiment, preset: Preset, input_dim: int) -> MLPCon
     )
 
 
+def default_device() -> str:
+    """Where training runs unless it is told otherwise."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def training_config(experiment: Experiment, preset: Preset, rows: int) -> TrainingConfig:
     """The study's training constants with the preset's budget, one rule for all experiments.
 
-    One evaluation an epoch, as in the study, but less patience: on a corpus this small a
-    validation loss that has turned does not come back.
+    Products are in bfloat16 where the processor has it: emulated, it is slower than float32.
     """
     cut = experiment.vocabulary == "bpe" and experiment.max_slug_tokens < 24
     batch_size = min(experiment.batch_size or preset.batch_size, preset.batch_size)
-    epochs, steps = experiment.passes or preset.epochs, math.ceil(rows / batch_size)
+    epochs, steps = (
+        experiment.passes or preset.epochs or experiment.epochs,
+        math.ceil(rows / batch_size),
+    )
     return TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
@@ -203,10 +231,12 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
         warmup_steps=round(experiment.warmup * epochs * steps),
         schedule="linear" if experiment.passes else "plateau",
         word_loss=experiment.word_loss,
-        evaluate_every=min(steps, 1000),
-        plateau_patience=1,
-        patience=4,
+        evaluate_every=min(steps, preset.evaluate_every),
+        plateau_patience=preset.plateau_patience,
+        patience=preset.patience,
         long_slugs="truncate" if cut else "drop",
         eos_calibration=experiment.eos_calibration,
         label_smoothing=0.1 if experiment.eos_calibration else 0.0,
+        bf16=fastest_dtype(torch.device(default_device())) == torch.bfloat16,
+        seed=experiment.seed,
     )

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import collapse
+from . import collapse, distributed
 from .errors import Vec2SlugError
 from .mlp_model import BLOCK, MLP, MLPConfig, hidden, outputs, save_mlp
 from .slugs import MAX_WORDS, MIN_WORDS
@@ -134,7 +134,7 @@ class MLPObjective:
         device: Where model and data are.
 
     Raises:
-        Vec2SlugError: an unknown loss, or data that do not fit the config.
+        Vec2SlugError: an unknown loss, data that do not fit the config, or several ranks.
     """
 
     def __init__(
@@ -148,6 +148,11 @@ class MLPObjective:
     ) -> None:
         if loss not in LOSSES:
             raise Vec2SlugError(f"expected a loss among {', '.join(LOSSES)}, got {loss!r}")
+        if distributed.world() > 1:
+            raise Vec2SlugError(
+                f"expected one process for an MLP, got {distributed.world()}: "
+                "only decoders share their batches"
+            )
         torch.manual_seed(training.seed)
         self.loss, self.bf16, self.rows = loss, training.bf16, len(train.clusters)
         self.data, self.val_data = Rows(train, config, device), Rows(val, config, device)

@@ -12,12 +12,12 @@ import torch
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from . import dataset, evaluation, mlp, vocab, word_table
+from . import dataset, distributed, evaluation, mlp, vocab, word_table
 from .dataset import Dataset
 from .decoder_objective import DecoderObjective, Examples
 from .decoding import Beams, Candidate, DecodingConfig, greedy, search
 from .errors import Vec2SlugError
-from .examples import example_vectors, load_examples
+from .examples import load_examples, vectors_by
 from .experiments import (
     PRESETS,
     Experiment,
@@ -91,6 +91,11 @@ def make_task(name: str, preset_name: str) -> Task:
     experiment = find_experiment(name)
     preset: Preset = find(PRESETS, "preset", preset_name)
     data = dataset.load(limit=preset.limit).thin(experiment.share)
+    if data.embedder != "minilm" and (experiment.head_dim or experiment.spans):
+        raise Vec2SlugError(
+            f"expected vectors of minilm for {name}, which learns from what it embeds itself; got "
+            f"those of {data.embedder}"
+        )
     spans = spans_of(experiment, preset, data)
     mapping: dict[str, str] | None = None
     if experiment.vocabulary == "kmeans":
@@ -130,40 +135,40 @@ def trained(name: str, preset: str, retrain: bool = False) -> Run:
     run = Run(runs_dir() / name / preset)
     # The manifest is written when training is done: one that is there spares it.
     parts = (run.folder / "manifest.json", run.folder / "model.safetensors")
-    if retrain or not all(part.is_file() for part in parts):
+    if distributed.agree(retrain or not all(part.is_file() for part in parts)):
         train_run(name, preset, run)
     return run
 
 
 def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
-    """Train an experiment and write weights, tokenizer, history and manifest."""
-    (run.folder / "manifest.json").unlink(missing_ok=True)  # of weights that are about to change
-    task = make_task(name, preset_name)
-    vocab.save(task.tokenizer, run.folder / "tokenizer.json")
+    """Train an experiment, on all ranks; write weights, tokenizer, history and manifest."""
+    with distributed.first_rank_first():
+        task = make_task(name, preset_name)
+        if distributed.rank() == 0:
+            for part in ("manifest.json", "metrics.json"):  # of weights that are about to change
+                (run.folder / part).unlink(missing_ok=True)
+            vocab.save(task.tokenizer, run.folder / "tokenizer.json")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     config = model_config(task)
     result = fit(task, config, run.folder, where)
     train_rows = int((task.lessons.pairs["split"] == "train").sum())
     model = Decoder(config) if isinstance(config, DecoderConfig) else MLP(config)
-    write_json(
-        run.folder / "manifest.json",
-        {
-            "experiment": name,
-            "preset": preset_name,
-            "model": asdict(config),
-            "training": asdict(training_config(task.experiment, task.preset, train_rows)),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "train_rows": train_rows,
-            "data": dataset.ids_digest(task.data.pairs["id"]),
-            "result": {
-                "best_val_loss": result.best_val_loss,
-                "best_step": result.best_step,
-                "epochs": result.epochs,
-            },
-            "seconds": round(result.seconds, 1),
-            "environment": environment(where),
-        },
-    )
+    manifest = {
+        "experiment": name,
+        "preset": preset_name,
+        "model": asdict(config),
+        "training": asdict(training_config(task.experiment, task.preset, train_rows)),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "train_rows": train_rows,
+        "data": dataset.ids_digest(task.data.pairs["id"]),
+        "embedder": task.data.embedder,
+        "result": {k: getattr(result, k) for k in ("best_val_loss", "best_step", "epochs")},
+        "seconds": round(result.seconds, 1),
+        "environment": {**environment(where), "ranks": distributed.world()},
+    }
+    if distributed.rank() == 0:
+        write_json(run.folder / "manifest.json", manifest)
+    distributed.wait()  # for files that the next training may start from
 
 
 def model_config(task: Task) -> Config:
@@ -343,7 +348,7 @@ def evaluate_run(run: Run) -> None:
         score=np.array([score for _, score in found], np.float32),
     )
     names = [example.name for example in load_examples()]
-    slugs = predict(model, example_vectors(MiniLMEmbedder()), strings)
+    slugs = predict(model, vectors_by(run.manifest.get("embedder", "minilm")), strings)
     examples = dict(zip(names, [slug for slug, _ in slugs], strict=True))
     if isinstance(model, MLP):
         write_json(run.folder / "diagnostics.json", diagnose(run, model, rows, strings))

@@ -1,6 +1,7 @@
 """Training: one loop for every model, which stops early and survives being killed.
 
 What is learnt from which data is an ``Objective``: `decoder_objective` and `mlp` have one each.
+On several ranks (`distributed`) every one runs this loop, on the same batches.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from . import distributed
 from .errors import Vec2SlugError
 from .files import atomic
 from .vectors import Floats
@@ -119,7 +121,11 @@ class Objective(Protocol):
         """What is trained."""
 
     def backward(self, rows: Tensor) -> float:
-        """Add the gradient of the mean loss of these training rows; the loss."""
+        """Make the gradient of the mean loss of these training rows; the loss.
+
+        Gradients are None before. On several ranks, each gets the same rows, and has to get the
+        same gradient and loss; likewise in ``validation``.
+        """
 
     def validation(self) -> dict[str, float]:
         """``val_loss`` and its parts over the validation rows; the model is in evaluation mode."""
@@ -149,6 +155,7 @@ class Trainer:
         )
         self.progress = Progress()
         self.identity = {**objective.identity, **asdict(config)}
+        self.writes = distributed.rank() == 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -207,7 +214,7 @@ class Trainer:
             **self.objective.validation(),
             "lr": self.optimizer.param_groups[0]["lr"],
             "seconds": round(state.seconds, 3),
-            **(score(self.model) if score else {}),
+            **(score(self.model) if score and self.writes else {}),
         }
         self.model.train()
         state.history.append(row)
@@ -218,9 +225,11 @@ class Trainer:
         # A rate that falls to zero is a plan: its weights are those at the end.
         if row["val_loss"] < state.best_val_loss or self.config.schedule == "linear":
             state.best_val_loss, state.best_step, state.stale = row["val_loss"], state.step, 0
-            self.objective.save(self.out_dir / WEIGHTS)
-        with atomic(self.out_dir / HISTORY) as path:
-            path.write_text("".join(json.dumps(entry) + "\n" for entry in state.history))
+            if self.writes:
+                self.objective.save(self.out_dir / WEIGHTS)
+        if self.writes:
+            with atomic(self.out_dir / HISTORY) as path:
+                path.write_text("".join(json.dumps(entry) + "\n" for entry in state.history))
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -276,18 +285,22 @@ def train(
             best weights.
         config: Budget and optimiser.
         out_dir: Folder of this run.
-        score: More validation scores for the history, from the model in evaluation mode.
+        score: More validation scores for the history, from the model in evaluation mode. On several
+            ranks the first alone asks for them, and has them in its result.
 
     Raises:
-        Vec2SlugError: the loss is not finite, or the folder holds the checkpoint of another run.
+        Vec2SlugError: the loss is not finite, the folder holds the checkpoint of another run, or
+            ranks have other data or another folder.
     """
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(objective, config, out_dir)
     trainer.resume()
-    run(trainer, score)
-    (out_dir / CHECKPOINT).unlink(missing_ok=True)
     state = trainer.progress
+    distributed.check_same((trainer.identity, state.step), "data and checkpoint")
+    run(trainer, score)
+    if trainer.writes:
+        (out_dir / CHECKPOINT).unlink(missing_ok=True)
     return TrainingResult(
         best_val_loss=state.best_val_loss,
         best_step=state.best_step,
@@ -303,8 +316,8 @@ def run(trainer: Trainer, score: Score | None) -> None:
     config, state = trainer.config, trainer.progress
     began = saved = time.monotonic()
     before = state.seconds
-    bar = tqdm(total=trainer.total_steps, initial=state.step, desc="train", unit="step")
-    with bar:
+    shown = {"desc": "train", "unit": "step", "disable": not trainer.writes}
+    with tqdm(total=trainer.total_steps, initial=state.step, **shown) as bar:
         while state.step < trainer.total_steps and state.stale < config.patience:
             trainer.train_step()
             bar.update()
@@ -312,6 +325,6 @@ def run(trainer: Trainer, score: Score | None) -> None:
             if state.step % config.evaluate_every == 0 or state.step == trainer.total_steps:
                 trainer.evaluate(score)
                 bar.set_postfix(val_loss=f"{state.history[-1]['val_loss']:.4f}")
-            if time.monotonic() - saved >= config.checkpoint_seconds:
+            if trainer.writes and time.monotonic() - saved >= config.checkpoint_seconds:
                 trainer.save()
                 saved = time.monotonic()
