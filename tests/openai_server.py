@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -28,6 +29,8 @@ class OpenAIServer(ThreadingHTTPServer):
         self.width, self.faults = width, list(faults)
         self.requests: list[list[str]] = []  # texts of each request that arrived
         self.bodies: list[dict] = []
+        self.injected: Counter[str] = Counter()
+        self.embedded: list[str] = []  # texts whose vectors were sent, not by batch
         self.on_request = lambda: None
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict] = {}  # in the order of their making
@@ -45,6 +48,25 @@ class OpenAIServer(ThreadingHTTPServer):
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()
+
+    def fault(self):
+        """The next fault, or "none"; those that were injected are counted."""
+        fault = self.faults.pop(0) if self.faults else "none"
+        self.injected[fault] += 1
+        return fault
+
+    def paid(self):
+        """How often each text was embedded, by batches and directly."""
+        counts = Counter(self.embedded)
+        for batch in self.batches.values():
+            if "output_file_id" not in batch:
+                continue
+            lines = self.files[batch["output_file_id"]].splitlines()
+            answers = {answer["custom_id"]: answer["response"] for answer in map(json.loads, lines)}
+            for asked in map(json.loads, self.files[batch["input_file_id"]].splitlines()):
+                reply = answers.get(asked["custom_id"])
+                counts[asked["body"]["input"]] += bool(reply and reply["status_code"] == 200)
+        return counts
 
     def handle_error(self, *_):
         """A client that was killed, or gave up waiting, is no error of the server."""
@@ -65,12 +87,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def faulty(self):
         """Whether a fault has taken the place of the answer."""
-        fault = self.server.faults.pop(0) if self.server.faults else "none"
+        fault = self.server.fault()
+        if fault == "slow":  # too slow for who waits; the work is done all the same
+            time.sleep(1)
         if fault == "drop":
             self.connection.close()
         elif fault.isdigit():
             self.answer(int(fault), error("refused"))
-        return fault != "none"
+        return fault not in ("none", "slow")
 
     def upload(self, content):
         """Keep the file of a form."""
@@ -136,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v1/batches":
             lost = self.server.faults[:1] == ["lost"]  # made, but the answer never comes
             if lost:
-                self.server.faults.pop(0)
+                self.server.fault()
                 self.batch(body)
                 self.connection.close()
             elif not self.faulty():
@@ -145,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.bodies.append(body)
         self.server.requests.append(body.get("input") or body.get("messages"))
         self.server.on_request()
-        fault = self.server.faults.pop(0) if self.server.faults else "none"
+        fault = self.server.fault()
         if self.path not in ("/v1/embeddings", "/v1/chat/completions"):
             self.answer(404, error(f"no such path: {self.path}"))
         elif fault == "drop":
@@ -159,6 +183,7 @@ class Handler(BaseHTTPRequestHandler):
             if fault == "slow":
                 time.sleep(1)
             chat = self.path.endswith("completions")
+            self.server.embedded += [] if chat else body["input"]
             good = self.chat(body, fault) if chat else self.good(body, fault)
             self.answer(200, json.dumps(good).encode())
 

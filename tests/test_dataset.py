@@ -160,8 +160,18 @@ def test_wrong_number_of_vectors(folder, tmp_path):
 def test_damaged_files_are_named(folder, name, damage):
     path = folder / name
     path.unlink() if damage == "remove" else path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(Vec2SlugError, match=name.replace(".", r"\.")):
+    with pytest.raises(Vec2SlugError, match=name.partition(".")[0]):
         dataset.load(folder)
+
+
+def test_the_embedder_is_read_off_the_folder(folder):
+    assert dataset.load(folder).embedder == dataset.load(folder).part("val").embedder == "minilm"
+    other = folder / "embeddings.text-v1.5.npz"
+    other.write_bytes((folder / "embeddings.minilm.npz").read_bytes())
+    with pytest.raises(Vec2SlugError, match=r"one file embeddings\.NAME\.npz"):
+        dataset.load(folder)
+    (folder / "embeddings.minilm.npz").unlink()
+    assert dataset.load(folder).embedder == "text-v1.5"
 
 
 def test_vectors_of_other_pairs_are_refused(folder):

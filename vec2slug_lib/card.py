@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .dataset import MODELS
 from .experiments import find_experiment
 from .runs import Run
 
@@ -13,7 +14,7 @@ tags: [slug-generation, embedding-to-text]
 ---
 # {name}
 
-URL slugs from `all-MiniLM-L6-v2` text embeddings ({input_dim} values a text). A prefix decoder,
+URL slugs from `{embedder}` text embeddings ({input_dim} values a text). A prefix decoder,
 {num_layers} layers of width {embed_dim}, trained on {train_rows:,} vector-slug pairs whose slugs
 come from real URLs{spans}. Weights are int8 with one scale a row.
 Part of the vec2slug book, which tells how it was made and measured.
@@ -41,9 +42,9 @@ $ python inference.py --input vectors.npy  # numpy and onnxruntime alone
 `model_cached.onnx` and `model_quantized.onnx` hold one step with a cache, in float32 and int8.
 
 ## Limits
-Only for vectors of `all-MiniLM-L6-v2`. English; trained on encyclopaedia, news, documentation and
-blog pages, so other kinds of text get vaguer slugs. The usual error is a slug that names the topic
-and misses the particular; the book's evaluation page sets it beside simple baselines.
+Only for vectors of `{embedder}`. English; kinds of text that it was not trained on get
+vaguer slugs. The usual error is a slug that names the topic and misses the particular; the book's
+evaluation page sets it beside simple baselines.
 """
 
 EXPECTED = "A candidate's score is the Token F1 to expect of it, from 0 to 1."
@@ -53,6 +54,7 @@ LOG_PROBABILITY = "A candidate's score is its log probability with the search's 
 def model_card(name: str, run: Run) -> str:
     """Model card of a release, its numbers from the run's record."""
     manifest, metrics = run.manifest, run.metrics
+    embedder = manifest.get("embedder", "minilm")
     spans = find_experiment(manifest["experiment"]).pretrain
     score = EXPECTED if manifest["model"].get("head_dim") else LOG_PROBABILITY
     rows = [
@@ -61,6 +63,7 @@ def model_card(name: str, run: Run) -> str:
     ]
     return CARD.format(
         name=name,
+        embedder=MODELS.get(embedder, embedder),
         rows=len(run.predictions),
         metrics="\n".join(rows),
         train_rows=manifest["train_rows"],

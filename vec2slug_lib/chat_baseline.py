@@ -139,6 +139,13 @@ def dollars(answers: Sequence[Answer], input_price: float, output_price: float) 
     return (inputs * input_price + outputs * output_price) / 1e6
 
 
+def highest_price(tokens: Sequence[int], input_price: float, output_price: float) -> float:
+    """Dollars that asking for pages of so many tokens costs at most; prices as in `dollars`."""
+    prompt = len(PROMPT) // 4
+    inputs, outputs = sum(tokens) + prompt * len(tokens), ANSWER_TOKENS * len(tokens)
+    return (inputs * input_price + outputs * output_price) / 1e6
+
+
 def summary(answers: Sequence[Answer], input_price: float, output_price: float) -> dict[str, Any]:
     """Share of valid answers, tokens and seconds a page, and dollars a thousand pages."""
     count = len(answers)

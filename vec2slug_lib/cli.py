@@ -27,12 +27,14 @@ USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
        vec2slug --vectors file.npy                 one slug a row
        vec2slug --vectors file.npy --out slugs.jsonl    of any length; resumes
        vec2slug COMMAND --help                     corpus, embed, data, train, export,
-                                                   baseline, sweep"""
+                                                   baseline, sweep, generate, paper,
+                                                   feasibility"""
 
 # Module of each command, which has a function of its name.
 COMMANDS = {
     "corpus": "cli_data", "embed": "cli_data", "data": "cli_data",
     "train": "cli_runs", "export": "cli_runs", "baseline": "cli_runs", "sweep": "cli_runs",
+    "paper": "cli_paper", "feasibility": "cli_paper", "generate": "cli_scale",
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,9 @@ def read_documents(path: Path, *others: str) -> Any:
         raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
 
 
-def make_embedder(name: str, model: str | None = None, base_url: str | None = None) -> Embedder:
+def make_embedder(
+    name: str, model: str | None = None, base_url: str | None = None, timeout: float = 60.0
+) -> Embedder:
     """Embedder by name: ``minilm`` (local) or ``openai`` (any compatible server)."""
     if name == "minilm":
         from .minilm import MiniLMEmbedder
@@ -59,4 +62,20 @@ def make_embedder(name: str, model: str | None = None, base_url: str | None = No
         return MiniLMEmbedder()
     from .openai_embedder import OpenAIEmbedder
 
-    return OpenAIEmbedder(model=model or "text-embedding-3-small", base_url=base_url)
+    return OpenAIEmbedder(
+        model=model or "text-embedding-3-small", base_url=base_url, timeout=timeout
+    )
+
+
+def consent(cost: str, yes: bool) -> bool:
+    """Say what something will cost, and whether the user agrees to it.
+
+    Raises:
+        Vec2SlugError: there is nobody to ask.
+    """
+    print(cost, file=sys.stderr)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise Vec2SlugError("expected --yes, as there is nobody to ask")
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")

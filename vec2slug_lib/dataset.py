@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,10 +19,13 @@ from .errors import Vec2SlugError
 from .files import atomic
 from .vectors import Floats, dequantise, quantise
 
+# Full names of embedders whose files have a short one.
+MODELS = {"minilm": "all-MiniLM-L6-v2"}
 COLUMNS = ["id", "source", "url", "slug", "token_count", "split", "cluster"]
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
 SEED = 42
 TEST_ROWS = 5000
+LEAK_ROWS, LEAK_BLOCK = 10_000, 64_000_000  # queries, and cosines in memory, of a leak report
 
 
 def data_dir() -> Path:
@@ -91,16 +94,17 @@ def leak_report(pairs: pd.DataFrame, vectors: Floats, threshold: float = 0.95) -
     """How much of the test split is also in training.
 
     Returns:
-        ``near_vectors``: share of test vectors with a training vector above ``threshold`` cosine;
-        ``same_slug``: share of test slugs that occur in training.
+        ``near_vectors``: share of test vectors (of ``LEAK_ROWS`` at most) with a training vector
+        above ``threshold`` cosine; ``same_slug``: share of test slugs that occur in training.
     """
     train = (pairs["split"] == "train").to_numpy()
     test = (pairs["split"] == "test").to_numpy()
     queries = np.flatnonzero(test)
-    nearest = [
-        (vectors[block] @ vectors[train].T).max(axis=1)
-        for block in np.array_split(queries, max(1, len(queries) // 1000))
-    ]
+    if len(queries) > LEAK_ROWS:  # against every training row, all of millions would take hours
+        queries = np.random.default_rng(SEED).choice(queries, LEAK_ROWS, replace=False)
+    known = vectors[train]
+    blocks = max(1, len(queries) * len(known) // LEAK_BLOCK)
+    nearest = [(vectors[block] @ known.T).max(axis=1) for block in np.array_split(queries, blocks)]
     same = pairs.loc[test, "slug"].isin(set(pairs.loc[train, "slug"]))
     return {
         "near_vectors": float((np.concatenate(nearest) > threshold).mean()),
@@ -144,15 +148,17 @@ class Dataset:
 
     pairs: pd.DataFrame  # columns COLUMNS
     vectors: Floats  # [N, d], unit rows
+    embedder: str = "minilm"  # whose vectors they are
 
     def part(self, split: str) -> Dataset:
         """The rows of one split."""
         mask = (self.pairs["split"] == split).to_numpy()
-        return Dataset(self.pairs[mask].reset_index(drop=True), self.vectors[mask])
+        return self.rows(np.flatnonzero(mask))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> Dataset:
         """The rows at ``positions``."""
-        return Dataset(self.pairs.iloc[positions].reset_index(drop=True), self.vectors[positions])
+        pairs = self.pairs.iloc[positions].reset_index(drop=True)
+        return replace(self, pairs=pairs, vectors=self.vectors[positions])
 
     def sample(self, n: int, seed: int = SEED) -> Dataset:
         """A uniform draw of ``n`` rows, in their order; all rows if there are no more."""
@@ -173,12 +179,30 @@ class Dataset:
         return self.part("test").sample(TEST_ROWS)
 
 
-def load(folder: Path | None = None, embedder: str = "minilm", limit: int | None = None) -> Dataset:
+def short_name(embedder: str) -> str:
+    """An embedder's name as files have it."""
+    known = {full: short for short, full in MODELS.items()}
+    return known.get(embedder, embedder.replace("/", "_"))
+
+
+def embedder_of(folder: Path) -> str:
+    """Name of the embedder whose vectors are in a data folder.
+
+    Raises:
+        Vec2SlugError: vectors of none, or of several.
+    """
+    found = sorted(path.name.split(".", 1)[1][:-4] for path in folder.glob("embeddings.*.npz"))
+    if len(found) != 1:
+        names = ", ".join(found) or "none"
+        raise Vec2SlugError(f"expected one file embeddings.NAME.npz in {folder}, found {names}")
+    return found[0]
+
+
+def load(folder: Path | None = None, limit: int | None = None) -> Dataset:
     """The data set on disk.
 
     Args:
         folder: default :func:`data_dir`.
-        embedder: which vectors.
         limit: a uniform draw of so many rows (the smoke preset).
 
     Raises:
@@ -192,5 +216,7 @@ def load(folder: Path | None = None, embedder: str = "minilm", limit: int | None
         raise Vec2SlugError(f"expected pairs in {path}, but: {error}") from error
     if list(pairs.columns) != COLUMNS:
         raise Vec2SlugError(f"expected columns {COLUMNS} in {path}, got {list(pairs.columns)}")
-    dataset = Dataset(pairs, load_vectors(folder / f"embeddings.{embedder}.npz", pairs["id"]))
+    embedder = embedder_of(folder)
+    vectors = load_vectors(folder / f"embeddings.{embedder}.npz", pairs["id"])
+    dataset = Dataset(pairs, vectors, embedder)
     return dataset if limit is None else dataset.sample(limit)

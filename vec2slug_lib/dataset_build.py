@@ -15,6 +15,7 @@ import pandas as pd
 from .baselines import tfidf_keywords, title_slug
 from .dataset import (
     COLUMNS,
+    MODELS,
     SEED,
     cluster,
     leak_report,
@@ -28,7 +29,14 @@ from .files import atomic, read_json, write_json
 from .vectors import Floats, check_vectors
 
 
-def build(documents: Path, vectors: Floats, funnel: Path, out: Path, total: int) -> dict[str, Any]:
+def build(
+    documents: Path,
+    vectors: Floats,
+    funnel: Path,
+    out: Path,
+    total: int | None = None,
+    embedder: str = "minilm",
+) -> dict[str, Any]:
     """Write the whole data folder: pairs, vectors, funnel, text baselines, card.
 
     Args:
@@ -36,7 +44,8 @@ def build(documents: Path, vectors: Floats, funnel: Path, out: Path, total: int)
         vectors: ``[N, d]``, row by row those of ``documents``.
         funnel: ``funnel.json`` of the corpus pipeline.
         out: the data folder.
-        total: pairs wanted.
+        total: pairs wanted; all if None.
+        embedder: whose vectors they are, as a file name has it.
 
     Returns:
         What ``card.json`` holds.
@@ -49,26 +58,26 @@ def build(documents: Path, vectors: Floats, funnel: Path, out: Path, total: int)
     frame["license"] = frame["license"].replace("", "unknown")
     frame["cluster"] = cluster(vectors)
     frame["split"] = split_clusters(frame["cluster"].to_numpy())
-    chosen = select(frame, total)
+    chosen = select(frame, total or len(frame))
     kept = frame.iloc[chosen].reset_index(drop=True)
-    write_pairs(kept, vectors[chosen], out)
+    write_pairs(kept, vectors[chosen], out, embedder)
     steps = read_json(funnel)["steps"]
     steps.append({"name": "selected", "kept": len(kept), "dropped": {}})
     write_json(out / "funnel.json", {"steps": steps})
     write_text_baselines(kept, out / "text_baselines.parquet")
-    card = describe(kept, vectors[chosen], out)
+    card = {"embedder": embedder, **describe(kept, vectors[chosen], out)}
     write_json(out / "card.json", card)
     with atomic(out / "README.md") as temporary:
         temporary.write_text(render_card(card), encoding="utf-8")
     return card
 
 
-def write_pairs(kept: pd.DataFrame, vectors: Floats, out: Path) -> None:
-    """Write ``pairs.parquet`` and ``embeddings.minilm.npz``."""
+def write_pairs(kept: pd.DataFrame, vectors: Floats, out: Path, embedder: str) -> None:
+    """Write ``pairs.parquet`` and ``embeddings.<embedder>.npz``."""
     pairs = kept[COLUMNS].astype({"token_count": "int32", "cluster": "int32"})
     with atomic(out / "pairs.parquet") as temporary:
         pairs.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
-    save_vectors(out / "embeddings.minilm.npz", vectors, kept["id"])
+    save_vectors(out / f"embeddings.{embedder}.npz", vectors, kept["id"])
 
 
 def write_text_baselines(kept: pd.DataFrame, path: Path) -> None:
@@ -92,6 +101,7 @@ def describe(kept: pd.DataFrame, vectors: Floats, folder: Path) -> dict[str, Any
     sources = kept.groupby(["source", "license"]).size().sort_values(ascending=False)
     return {
         "pairs": len(kept),
+        "width": vectors.shape[1],
         "seed": SEED,
         "splits": {k: int(v) for k, v in kept["split"].value_counts().items()},
         "clusters": int(kept["cluster"].nunique()),
@@ -118,7 +128,7 @@ is written by the last of them.
 | file | what |
 |---|---|
 | `pairs.parquet` | id, source, url, slug, token_count, split, cluster |
-| `embeddings.minilm.npz` | all-MiniLM-L6-v2 vectors, 384 wide, int8 with one scale a row |
+| `embeddings.{embedder}.npz` | {model} vectors, {width} wide, int8 with one scale a row |
 | `funnel.json` | documents left after every filter |
 | `text_baselines.parquet` | for test rows: the slug of the title, and of the TF-IDF keywords |
 | `card.json` | the numbers on this page |
@@ -160,5 +170,6 @@ def render_card(card: dict[str, Any]) -> str:
         for row in card["sources"]
     ]
     splits = ", ".join(f"{name} {count:,}" for name, count in card["splits"].items())
-    facts = {**card, "splits": splits, "sources": "\n".join(rows)}
+    model = MODELS.get(card["embedder"], card["embedder"])
+    facts = {**card, "model": model, "splits": splits, "sources": "\n".join(rows)}
     return CARD.format(**facts, **card["quantisation"], **card["leaks"])

@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from .dataset import data_dir
 from .embedding import Embedder
 from .errors import Vec2SlugError
+from .minilm import MiniLMEmbedder
 from .slugs import is_valid, rejection
 from .vectors import Floats, check_vectors
 
@@ -49,6 +52,22 @@ def example_vectors(embedder: Embedder) -> Floats:
     """
     texts = [example.text for example in load_examples()]
     return check_vectors(embedder.embed(texts), embedder.dimensions)
+
+
+def vectors_by(embedder: str) -> Floats:
+    """Unit vectors of the examples by the embedder of the data folder, as `example_vectors`.
+
+    Those of a remote embedder lie in the folder, in ``examples.<embedder>.npy``.
+
+    Raises:
+        Vec2SlugError: they do not, and the embedder is not the local one.
+    """
+    path = data_dir() / f"examples.{embedder}.npy"
+    if path.is_file():
+        return check_vectors(np.load(path))
+    if embedder != "minilm":
+        raise Vec2SlugError(f"expected vectors of the examples at {path}, found none")
+    return example_vectors(MiniLMEmbedder())
 
 
 def _read(path: Path) -> Example:
