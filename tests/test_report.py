@@ -5,14 +5,17 @@ import json
 import pandas as pd
 import pytest
 
+from vec2slug_lib.errors import Vec2SlugError
 from vec2slug_lib.report import (
     METRICS,
     by_layer,
     comparison,
     learning_curves,
     listed,
+    mean_interval,
     moves,
     outcomes,
+    over_seeds,
     signed,
     span,
     within,
@@ -99,3 +102,27 @@ def test_learning_curves_draw_both_losses_and_the_score_of_each_run(run, monkeyp
     assert [list(line.y) for line in figure.data] == [[4, 3], [3, 2], [0.1, 0.1]] * 2
     assert [line.name for line in figure.data if line.showlegend is None] == ["3a", "3b"]
     assert "3.00 for 3a and 3.00 for 3b" in alt
+
+
+def test_mean_interval_by_hand():
+    # Mean 2, standard deviation 1, standard error 1/sqrt(3); t of 2 degrees at 97.5 % is 4.3027.
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert found["value"] == 2
+    assert found["high"] - 2 == pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+    assert 2 - found["low"] == pytest.approx(found["high"] - 2)
+    with pytest.raises(Vec2SlugError, match="expected two runs or more for an interval, got 1"):
+        mean_interval([1.0])
+
+
+def test_over_seeds_pairs_what_has_the_same_seed():
+    rows = [(cap, seed, cap + 100 * seed) for cap in (10, 20) for seed in (0, 1, 2)]
+    sweep = pd.DataFrame(rows, columns=["cap", "seed", "f1"])
+    plain = over_seeds(sweep, "cap", "f1")
+    assert plain["value"].to_dict() == {10: 110, 20: 120}
+    assert plain.loc[10, "high"] > 300  # the seeds differ by far more than the caps
+    difference = over_seeds(sweep, "cap", "f1", base=10)
+    assert difference.loc[20].tolist() == [10, 10, 10]  # and yet alike with each
+    with pytest.raises(Vec2SlugError, match="expected each cap with each seed, but 1 are missing"):
+        over_seeds(sweep.drop(index=0), "cap", "f1")
+    with pytest.raises(Vec2SlugError, match="expected one row for each cap and seed"):
+        over_seeds(pd.concat([sweep, sweep]), "cap", "f1")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import HTML
 from plotly.subplots import make_subplots
+from scipy.stats import t as student
 
+from .errors import Vec2SlugError
 from .evaluation import Interval
 from .figures import COLOURS, bars, show, table
 from .runs import Run
@@ -129,3 +132,49 @@ def learning_curves(runs: Mapping[str, Run]) -> None:
         f"lowest at {listed(lowest)}, and on training pages (dotted). Right: Token F1 of greedy "
         "slugs on validation pages.",
     )
+
+
+def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Mean of a few repeated runs with Student's interval, as for a normal error.
+
+    Args:
+        values: of two runs or more.
+        level: of the interval.
+
+    Raises:
+        Vec2SlugError: fewer than two values.
+    """
+    if len(values) < 2:
+        raise Vec2SlugError(f"expected two runs or more for an interval, got {len(values)}")
+    mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5)
+    half = float(student.ppf((1 + level) / 2, len(values) - 1)) * error
+    return {"value": mean, "low": mean - half, "high": mean + half}
+
+
+def over_seeds(
+    sweep: pd.DataFrame, by: str, metric: str, base: object = None, seed: str = "seed"
+) -> pd.DataFrame:
+    """A metric of a sweep by one of its parameters, with intervals over the seeds.
+
+    Args:
+        sweep: a row a cell, as `sweep.sweep` writes it; beside ``by`` and ``seed`` nothing varies.
+        by: parameter.
+        metric: column.
+        base: a value of the parameter; the metric is then the difference to it with the same seed.
+        seed: column of the seeds.
+
+    Returns:
+        Columns ``value``, ``low`` and ``high``, a row a value of the parameter.
+
+    Raises:
+        Vec2SlugError: a cell is missing or there twice, or there is but one seed.
+    """
+    try:
+        grid = sweep.pivot(index=seed, columns=by, values=metric)
+    except ValueError as error:
+        raise Vec2SlugError(f"expected one row for each {by} and {seed}, but: {error}") from error
+    if (missing := int(grid.isna().sum().sum())) or not len(grid):
+        raise Vec2SlugError(f"expected each {by} with each {seed}, but {missing} are missing")
+    if base is not None:
+        grid = grid.sub(grid[base], axis=0).drop(columns=base)
+    return pd.DataFrame({name: mean_interval(grid[name].tolist()) for name in grid}).T
