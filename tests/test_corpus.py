@@ -1,16 +1,23 @@
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vec2slug_lib import corpus
 from vec2slug_lib.errors import Vec2SlugError
@@ -205,3 +212,85 @@ def test_finished_ranks_survive_a_kill(tmp_path):
     assert funnel["steps"] == build(tmp_path / "in", tmp_path / "unbroken")["steps"]
     files = [tmp_path / name / "documents.parquet" for name in ("out", "unbroken")]
     pd.testing.assert_frame_equal(*map(pd.read_parquet, files))
+
+
+def plainly_filtered(rows):
+    """The global filters row by row: what is kept, and how many after each."""
+
+    def first_of_each(rows, key):
+        kept = {}
+        for row in sorted(rows, key=lambda row: row["id"]):  # stable: then in the order of reading
+            kept.setdefault(key(row), row)
+        return list(kept.values())
+
+    def address(row):
+        url = re.sub(r"^https?://(www\.)?|#.*$", "", row["url"])
+        return url.rstrip("/")
+
+    counts = []
+    rows = first_of_each(rows, address)
+    counts.append(len(rows))
+    rows = first_of_each(rows, lambda row: row["text"])
+    counts.append(len(rows))
+    slugs = Counter(row["slug"] for row in rows)
+    rows = [row for row in rows if slugs[row["slug"]] <= corpus.MAX_SLUG_COUNT]
+    counts.append(len(rows))
+    return sorted(rows, key=lambda row: row["id"]), counts
+
+
+URLS = [
+    f"{scheme}e.org/{page}{end}"
+    for scheme in ("http://", "https://www.", "")
+    for page in ("a", "b", "c#d/")
+    for end in ("", "/", "//", "#x", "/#x#y")
+]
+PAGES = st.fixed_dictionaries(
+    {
+        "id": st.sampled_from("abcdefgh"),  # few: an id often comes twice
+        "url": st.sampled_from(URLS) | st.integers().map(str),
+        "slug": st.sampled_from(["s", "t", "u"]),
+        "text": st.sampled_from(["same", "other", ""]) | st.text("xyzé", min_size=3),
+    }
+)
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(PAGES, max_size=25), min_size=1, max_size=3))
+def test_global_filters_are_those_of_a_plain_loop(ranks):
+    with TemporaryDirectory() as name:
+        folder, rows = Path(name), []
+        for rank, pages in enumerate(ranks):
+            rest = {"title": "", "source": f"{rank}", "license": ""}
+            made = [{**page, **rest, "token_count": i} for i, page in enumerate(pages)]
+            table = pa.Table.from_pylist(made, schema=corpus.SCHEMA)
+            pq.write_table(table, folder / f"000_{rank:05}.parquet", row_group_size=4)
+            rows += made
+        steps = corpus.global_filters(folder, folder / "out" / "documents.parquet")
+        found = pq.read_table(folder / "out" / "documents.parquet")
+        assert [path.name for path in (folder / "out").iterdir()] == ["documents.parquet"]
+    kept, counts = plainly_filtered(rows)
+    assert found.schema.names == corpus.SCHEMA.names
+    assert found.to_pylist() == [{name: row[name] for name in found.schema.names} for row in kept]
+    assert [step["kept"] for step in steps] == counts
+    dropped = [sum(step["dropped"].values()) for step in steps]
+    assert dropped == [a - b for a, b in itertools.pairwise([len(rows), *counts])]
+
+
+def test_more_than_fits_in_memory_is_filtered_on_the_disk(tmp_path, monkeypatch):
+    """150 MB of texts with 60 MB of memory, and fewer pieces than row groups."""
+    monkeypatch.setattr(corpus, "MEMORY", "60MB")
+    monkeypatch.setattr(corpus, "THREADS", 1)
+    monkeypatch.setattr(corpus, "ROW_GROUP", 1000)
+    monkeypatch.setattr(corpus, "PIECES", 4)
+    numbers = random.Random(0).sample(range(10**6), 10_000)
+    noise = random.Random(1).randbytes(7500).hex()
+    names = ("id", "url", "slug", "text")
+    rows = [(f"{n:06}", f"e.org/{n}", f"s-{n}", f"{noise}{n}") for n in numbers]
+    table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    (tmp_path / "ranks").mkdir()
+    pq.write_table(table, tmp_path / "ranks" / "000_00000.parquet", row_group_size=500)
+    out = tmp_path / "documents.parquet"
+    assert corpus.global_filters(tmp_path / "ranks", out)[-1]["kept"] == 10_000
+    assert pq.read_table(out).equals(table.sort_by("id"))
+    assert pq.ParquetFile(out).metadata.num_row_groups == 12
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["documents.parquet", "ranks"]

@@ -16,13 +16,14 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # In the order in which the data passes through: a module imports only from those before it.
 ORDER = """
-    errors files slugs vectors sources corpus embedding minilm minilm_graph openai_embedder
-    openai_batch chat_baseline baselines dataset dataset_build spans span_set examples tokens
-    vocab clustering models merged weights word_table losses training decoder_objective
-    ranking decoding risk retrieval evaluation scaling word_order collapse mlp_model mlp experiments
-    runs word_record pipeline decodings batch claims interpret inside cached ahead calibration
-    step_graph standalone card export inside_record steps inference playground slug_file figures
-    report parameters sweep cli_input cli_data cli_runs cli
+    errors files slugs vectors engines sources executors corpus documents embedding minilm
+    minilm_graph openai_embedder openai_batch chat_baseline feasibility baselines dataset
+    dataset_build spans span_set examples tokens vocab clustering models merged weights word_table
+    losses distributed training decoder_objective ranking decoding risk retrieval evaluation scaling
+    word_order collapse mlp_model mlp experiments runs word_record pipeline decodings batch claims
+    interpret inside cached ahead calibration step_graph standalone card export paper inside_record
+    steps inference playground slug_file slug_table figures report parameters sweep cli_input
+    cli_data cli_paper cli_runs cli_scale cli
 """.split()
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {

@@ -132,6 +132,18 @@ def test_the_command_names_the_cost_and_asks(server, tmp_path, capsys, monkeypat
     assert cli.main(["embed", str(documents), "--batch"]) == 2
 
 
+@pytest.mark.parametrize("ending", ["", "expire"])
+def test_texts_that_were_cut_are_counted_once_as_without_batches(server, tmp_path, ending):
+    server.endings = [ending]
+    texts = [text * (2000 if i in (0, 9, 17) else 1) for i, text in enumerate(TEXTS)]
+    batches = job(server, tmp_path / "out.npy", texts)
+    batches.run()
+    direct = OpenAIEmbedder("local", base_url=server.url, dimensions=8)
+    vectors = direct.embed(texts)
+    assert batches.embedder.truncated == direct.truncated == 3
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), vectors, atol=1e-6)
+
+
 def test_a_row_that_never_gets_a_vector_is_named(server, tmp_path):
     server.endings = ["errors"] * 100
     with pytest.raises(Vec2SlugError, match="expected a vector of row"):

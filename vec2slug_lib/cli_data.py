@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli_input import make_embedder, read_documents, read_vectors
+from .cli_input import consent, make_embedder, read_vectors
 from .errors import Vec2SlugError
 
 
@@ -21,15 +19,21 @@ def corpus(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--out", type=Path, default=Path("work/corpus"))
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--executor", choices=["local", "ray", "slurm"], default="local")
+    parser.add_argument("--workers", type=int, help="shards at a time, here or under Slurm")
+    parser.add_argument("--address", help="of a Ray cluster, or auto; default: one is started here")
+    parser.add_argument("--partition", default="", help="of Slurm")
+    parser.add_argument("--time", default="24:00:00", help="Slurm's limit for one shard")
     options = parser.parse_args(argv)
     from .corpus import build
+    from .executors import Place
 
     if options.tokenizer is None:
         from .minilm import model_folder
 
         options.tokenizer = model_folder() / "tokenizer.json"
-    funnel = build(options.source, options.out, options.tokenizer, options.workers)
+    place = Place(options.executor, options.address, options.partition, options.time)
+    funnel = build(options.source, options.out, options.tokenizer, options.workers, place)
     for step in funnel["steps"]:
         print(f"{step['name']:16} {step['kept']:>10,}")
     return 0
@@ -47,25 +51,26 @@ def embed(argv: Sequence[str]) -> int:
     parser.add_argument("--price", type=float, default=0.02, help="dollars a million tokens")
     parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
     parser.add_argument("--wait", type=float, default=60, help="seconds between looks at a batch")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for an answer")
     options = parser.parse_args(argv)
+    from .documents import open_documents
     from .embedding import embed_documents, manifest_of
 
-    frame = read_documents(options.documents)
-    ids, texts = frame["id"].tolist(), frame["text"].tolist()
+    ids, texts = open_documents(options.documents)
     if options.batch and options.embedder != "openai":
         raise Vec2SlugError("expected --embedder openai beside --batch")
     begun = manifest_of(options.out).exists()
     price = options.price / 2 if options.batch else options.price
     if options.embedder == "openai" and not begun and not agreed(texts, price, options.yes):
         return 1
-    embedder = make_embedder(options.embedder, options.model, options.base_url)
+    embedder = make_embedder(options.embedder, options.model, options.base_url, options.timeout)
     if options.batch:
         from .openai_batch import BatchJob
 
         BatchJob(ids, texts, embedder, options.out).run(options.wait)  # type: ignore[arg-type]
     else:
         embed_documents(ids, texts, embedder, options.out)
-    print(f"{len(frame):,} vectors of {embedder.name} in {options.out}")
+    print(f"{len(ids):,} vectors of {embedder.name} in {options.out}")
     if cut := getattr(embedder, "truncated", 0):
         print(f"{cut:,} texts were over the model's limit and were cut")
     return 0
@@ -81,16 +86,11 @@ def agreed(texts: Sequence[str], price: float, yes: bool) -> bool:
 
     # English prose has about four bytes a token; the server's own count is what is paid.
     tokens = sum(len(cut(text).encode()) for text in texts) / 4
-    print(
+    return consent(
         f"{len(texts):,} texts, about {tokens / 1e6:.2f} million tokens: "
         f"about {price * tokens / 1e6:.2f} dollars",
-        file=sys.stderr,
+        yes,
     )
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise Vec2SlugError("expected --yes, as there is nobody to ask")
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def data(argv: Sequence[str]) -> int:
@@ -102,9 +102,14 @@ def data(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("data"))
     parser.add_argument("--pairs", type=int, default=80_000)
     options = parser.parse_args(argv)
+    from .dataset import short_name
     from .dataset_build import build
+    from .embedding import manifest_of
+    from .files import read_json
 
     documents, funnel = options.corpus / "documents.parquet", options.corpus / "funnel.json"
-    card = build(documents, read_vectors(options.vectors), funnel, options.out, options.pairs)
+    vectors, note = read_vectors(options.vectors), read_json(manifest_of(options.vectors))
+    embedder = short_name(note["embedder"])
+    card = build(documents, vectors, funnel, options.out, options.pairs, embedder)
     print(f"{card['pairs']:,} pairs in {options.out}")
     return 0

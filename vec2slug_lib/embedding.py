@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from .errors import Vec2SlugError
@@ -49,21 +48,22 @@ def check_texts(texts: Sequence[str]) -> None:
             raise Vec2SlugError(f"expected Unicode text in row {row}, got a lone surrogate in it")
 
 
-def slices(sizes: npt.ArrayLike, count: int, budget: int) -> Iterator[slice]:
+def slices(sizes: Iterable[int], count: int, budget: int) -> Iterator[slice]:
     """Cut rows into consecutive pieces of at most ``count`` rows and at most ``budget`` in size.
 
     Args:
-        sizes: ``[N]`` size of each row; a row above the budget makes a piece of its own.
+        sizes: size of each row; a row above the budget makes a piece of its own.
         count: most rows of a piece.
         budget: most that the sizes of a piece add up to.
     """
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    start = 0
-    while start < len(ends) - 1:
-        fit = int(np.searchsorted(ends, ends[start] + budget, side="right")) - 1
-        stop = min(max(fit, start + 1), start + count, len(ends) - 1)
+    start = stop = filled = 0
+    for size in sizes:
+        if stop > start and (stop - start == count or filled + size > budget):
+            yield slice(start, stop)
+            start, filled = stop, 0
+        stop, filled = stop + 1, filled + size
+    if stop > start:
         yield slice(start, stop)
-        start = stop
 
 
 def embed_documents(
@@ -171,11 +171,8 @@ def _embed_parts(texts: Sequence[str], embedder: Embedder, folder: Path) -> Iter
 
 def _join(files: list[Path], rows: int, width: int, target: Path) -> None:
     """Concatenate the parts, one in memory at a time."""
-    with atomic(target) as temporary:
-        whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), (rows, width))
-        start = 0
+    head = {"descr": "<f4", "fortran_order": False, "shape": (rows, width)}
+    with atomic(target) as temporary, temporary.open("wb") as whole:
+        np.lib.format.write_array_header_1_0(whole, head)
         for file in files:
-            part = np.load(file)
-            whole[start : start + len(part)] = part
-            start += len(part)
-        whole.flush()
+            whole.write(np.load(file).tobytes())

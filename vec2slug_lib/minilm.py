@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.util import find_spec
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -210,7 +211,7 @@ class MiniLMEmbedder:
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
         """Pieces of 2,000 texts."""
-        return slices([1] * len(texts), PIECE, PIECE)
+        return slices(repeat(1, len(texts)), PIECE, PIECE)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Unit vectors of texts, each cut at 256 tokens.

@@ -117,7 +117,7 @@ class BatchJob:
                 write_json(plan, {**content, "batch": batch})
 
     def _pieces(self, missing: np.ndarray) -> Iterator[list[int]]:
-        sizes = [len(self._line(row).encode()) for row in missing.tolist()]
+        sizes = (len(self._line(row).encode()) for row in missing.tolist())
         for piece in slices(sizes, BATCH_ROWS, BATCH_BYTES):
             yield missing[piece].tolist()
 
@@ -187,6 +187,9 @@ class BatchJob:
         found = np.array([vectors[row] for row in rows], np.float32)
         with atomic(self._result(plan)) as temporary:
             np.savez(temporary, rows=np.array(rows, np.int64), vectors=found)
+        self.embedder.truncated += sum(
+            cut(text) != text for text in map(self.texts.__getitem__, rows)
+        )
 
     def _vectors(self, text: str, asked: set[int]) -> Iterator[tuple[int, Floats]]:
         """Rows and vectors of a batch's output, whose lines come in any order."""
@@ -215,9 +218,10 @@ class BatchJob:
         """All collected vectors in one file; the folder goes."""
         shape = (len(self.texts), self.embedder.dimensions)
         with atomic(self.out) as temporary:
-            whole = np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
+            np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
             for plan in self._plans():
+                whole = np.lib.format.open_memmap(temporary, "r+")  # what was written may go
                 with np.load(self._result(plan)) as found:
                     whole[found["rows"]] = found["vectors"].reshape(-1, shape[1])
-            whole.flush()
+                whole.flush()
         shutil.rmtree(self.folder)

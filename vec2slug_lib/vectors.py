@@ -10,6 +10,7 @@ import numpy.typing as npt
 from .errors import Vec2SlugError
 
 Floats = npt.NDArray[np.float32]
+CHECKED = 10_000  # rows that are in memory in float64 at a time
 
 
 def as_array(values: Any) -> npt.NDArray[Any]:
@@ -52,16 +53,20 @@ def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: in
         Vec2SlugError: as `check_shape`; or a row that is not finite, or zero.
     """
     expected = check_shape(vectors, width)
-    exact = vectors.astype(np.float64)
-    # Scaled by the largest value first: squares of very small or large ones leave the range.
-    largest = np.abs(exact).max(axis=1, initial=0)
+    unit, largest = np.empty(vectors.shape, np.float32), np.empty(len(vectors))
+    for start in range(0, len(vectors), CHECKED):
+        rows = slice(start, start + CHECKED)
+        exact = vectors[rows].astype(np.float64)
+        # Scaled by the largest value first: squares of very small or large ones leave the range.
+        largest[rows] = np.abs(exact).max(axis=1, initial=0)
+        with np.errstate(invalid="ignore", divide="ignore"):  # bad rows are told of below
+            exact /= largest[rows, None]
+            unit[rows] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
     bad = np.flatnonzero(~np.isfinite(largest) | (largest == 0))
     if len(bad):
         what = "zero" if largest[bad[0]] == 0 else "not finite"
         where = f"row {first + bad[0]} is {what} ({len(bad)} such rows)"
         raise Vec2SlugError(f"expected finite non-zero {expected}; {where}")
-    exact /= largest[:, None]
-    unit: Floats = (exact / np.linalg.norm(exact, axis=1, keepdims=True)).astype(np.float32)
     return unit
 
 

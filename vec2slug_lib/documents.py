@@ -1,0 +1,91 @@
+"""Documents that stay in their parquet file and are read piece by piece, however many they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from .errors import Vec2SlugError
+
+BATCH = 1_000  # rows in memory at a time
+BUFFER = 1 << 20  # bytes read at a time; without it, a row group is read as a whole
+
+
+def open_documents(path: Path | str) -> tuple[Column, Column]:
+    """Ids and texts of a parquet file.
+
+    Raises:
+        Vec2SlugError: no parquet file with these columns.
+    """
+    try:
+        file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+    except (OSError, ValueError) as error:
+        raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
+    names = file.schema_arrow.names
+    if not {"id", "text"} <= set(names):
+        raise Vec2SlugError(f"expected id and text in {path}, got the columns {', '.join(names)}")
+    return Column(file, "id"), Column(file, "text")
+
+
+class Column(Sequence[str]):
+    """One column of a parquet file, as a sequence whose values stay on the disk.
+
+    To go forwards, by rows or by slices, reads the file once; a step back, or one beyond the next
+    row group, starts anew where the row group of that row does.
+
+    Raises:
+        Vec2SlugError: on reading, if the file is damaged.
+    """
+
+    def __init__(self, file: pq.ParquetFile, name: str) -> None:
+        self._file, self._name = file, name
+        groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
+        self._starts = np.cumsum([0, *(group.num_rows for group in groups)])  # and the end
+        self._at, self._held = 0, list[str]()  # the rows in memory: number of the first, and all
+        self._next = self._batches(0)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __iter__(self) -> Iterator[str]:
+        for batch in self._batches(0):
+            yield from batch
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return [self._value(row) for row in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"expected a row below {len(self)}, got {index}")
+        return self._value(index % len(self))
+
+    def _value(self, row: int) -> str:
+        if not self._at <= row < self._at + len(self._held):
+            self._hold(row)
+        return self._held[row - self._at]
+
+    def _hold(self, row: int) -> None:
+        """Bring the batch of a row into memory."""
+        group = int(np.searchsorted(self._starts, row, side="right")) - 1
+        start = int(self._starts[group])
+        if row < self._at or start > self._at + len(self._held):
+            self._at, self._held, self._next = start, [], self._batches(group)
+        while row >= self._at + len(self._held):
+            self._at += len(self._held)
+            self._held = next(self._next)
+
+    def _batches(self, group: int) -> Iterator[list[str]]:
+        """Values from the start of a row group to the end of the file."""
+        groups = list(range(group, len(self._starts) - 1))
+        try:
+            for batch in self._file.iter_batches(BATCH, row_groups=groups, columns=[self._name]):
+                yield batch.column(0).to_pylist()
+        except (OSError, ValueError) as error:
+            raise Vec2SlugError(f"expected whole columns of documents, but: {error}") from error
