@@ -74,7 +74,7 @@ class OpenAIEmbedder:
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
         """Pieces of ``texts``, one request each: 500 texts, or fewer long ones."""
-        sizes = [min(len(text.encode()), MAX_TEXT_BYTES) for text in texts]
+        sizes = (min(len(text.encode()), MAX_TEXT_BYTES) for text in texts)
         return slices(sizes, BATCH, MAX_REQUEST_BYTES)
 
     def embed(self, texts: Sequence[str]) -> Floats:
