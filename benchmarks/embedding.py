@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from machine import processor
 from sentence_transformers import SentenceTransformer
 
+from vec2slug_lib.files import write_json
 from vec2slug_lib.minilm import MiniLMEmbedder, model_folder
 from vec2slug_lib.slugs import words
 from vec2slug_lib.vectors import Floats
@@ -64,6 +66,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, help="parquet with a column text")
     parser.add_argument("--documents", type=int, default=600)
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="record to write")
     options = parser.parse_args()
     count = options.documents
     texts = corpus_texts(options.corpus, count) if options.corpus else drawn_texts(count)
@@ -93,6 +96,10 @@ def main() -> None:
         )
     exact = np.einsum("nd,nd->n", vectors["float32"], vectors["sentence-transformers"])
     print(f"float32 / sentence-transformers: cosine least {exact.min():.6f}")
+    if options.out:
+        speed = times.groupby("name")["speed"].median().to_dict()
+        facts = {"processor": processor(), "threads": torch.get_num_threads(), "documents": count}
+        write_json(options.out, {**facts, "documents_a_second": speed})
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ is written by the last of them.
 | `card.json` | the numbers on this page |
 | `examples/` | twelve articles written for the book; in no training data |
 | `runs/`, `models/` | run records and the released model |
+| `sweeps/`, `benchmarks/` | tables of sweeps, and records of benchmarks |
 
 ## What is in it, and what is not
 Addresses, slugs, counts and vectors. No text: that stays with its owners, under the licences below.
