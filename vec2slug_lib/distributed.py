@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,8 +24,6 @@ from .errors import Vec2SlugError
 # A rank that dies ends the run at once, by `torchrun`. This is for one that is stuck; the first
 # rank may be long alone, when it embeds what the others then find on disk.
 TIMEOUT = timedelta(hours=3)
-
-T = TypeVar("T")
 
 
 def launched() -> bool:
@@ -107,7 +105,7 @@ def check_same(value: object, what: str) -> None:
         raise Vec2SlugError(f"expected the same {what} on all {world()} ranks, got different ones")
 
 
-def share(pieces: Iterable[T], key: int = 0) -> Iterator[T]:
+def share(pieces: Iterable[Any], key: int = 0) -> Iterator[Any]:
     """The pieces of a batch that are this rank's: every ``world()``-th, perhaps none.
 
     Where `torchrun` started the process, the random state is set for each piece from ``key`` and
