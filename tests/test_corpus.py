@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prose import PROSE
 
 from vec2slug_lib import corpus
 from vec2slug_lib.errors import Vec2SlugError
@@ -25,14 +26,6 @@ from vec2slug_lib.minilm import model_folder
 from vec2slug_lib.sources import open_source, split_front_matter
 
 TOKENIZER = model_folder() / "tokenizer.json"
-# Sixty different plain words: over 50 tokens, English, nothing repeated.
-PROSE = (
-    "The old lighthouse keeper climbed slowly toward his lamp every evening before dusk settled "
-    "over these rocky northern islands, carrying fresh oil, clean wicks and a small brass clock "
-    "that his grandmother had bought from travelling merchants. Ships passing far below could see "
-    "its steady beam through heavy rain, thick fog or blinding snow, and captains often thanked "
-    "him with letters"
-)
 GERMAN = (
     "Der alte Leuchtturmwärter stieg jeden Abend langsam zu seiner Lampe hinauf, bevor die "
     "Dämmerung über die felsigen Inseln fiel, und trug frisches Öl, saubere Dochte und eine kleine "

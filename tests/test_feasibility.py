@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from openai_server import OpenAIServer
+from prose import PROSE
 
 from vec2slug_lib import cli, feasibility
 from vec2slug_lib.errors import Vec2SlugError
@@ -11,12 +12,6 @@ from vec2slug_lib.files import read_json
 from vec2slug_lib.minilm import model_folder
 
 TOKENIZER = model_folder() / "tokenizer.json"
-PROSE = (
-    "climbed slowly toward his lamp every evening before dusk settled over these rocky northern "
-    "islands, carrying fresh oil, clean wicks and a small brass clock that his grandmother had "
-    "bought from travelling merchants. Ships passing far below could see its steady beam through "
-    "heavy rain, thick fog or blinding snow, and captains often thanked him with letters"
-)
 
 
 @pytest.fixture

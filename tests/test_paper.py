@@ -10,6 +10,7 @@ import numpy as np
 import openai_server
 import pandas as pd
 import pytest
+from prose import PROSE
 
 from vec2slug_lib import cli, dataset, paper
 from vec2slug_lib.errors import Vec2SlugError
@@ -17,13 +18,6 @@ from vec2slug_lib.examples import load_examples
 from vec2slug_lib.files import read_json
 from vec2slug_lib.inference import SlugPredictor
 
-PROSE = (
-    "The old lighthouse keeper climbed slowly toward his lamp every evening before dusk settled "
-    "over these rocky northern islands, carrying fresh oil, clean wicks and a small brass clock "
-    "that his grandmother had bought from travelling merchants. Ships passing far below could see "
-    "its steady beam through heavy rain, thick fog or blinding snow, and captains often thanked "
-    "him with letters"
-)
 NOUNS = "harbour keeper lantern island vessel captain letter storm current anchor".split()
 ROWS = 120
 
