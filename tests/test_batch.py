@@ -31,7 +31,7 @@ def test_a_failed_training_is_named_and_the_others_are_made(tmp_path, monkeypatc
     ("names", "preset", "jobs", "message"),
     [
         (["3i", "9z"], "smoke", 1, "one of 1a, .*got '9z'"),
-        (["3i"], "huge", 1, "one of smoke, book, got 'huge'"),
+        (["3i"], "huge", 1, "one of smoke, book, paper, got 'huge'"),
         (["3i"], "smoke", 0, "expected one job or more, got 0"),
     ],
 )

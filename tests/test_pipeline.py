@@ -12,7 +12,7 @@ from vec2slug_lib.runs import open_run
 def test_unknown_names_list_the_known():
     with pytest.raises(Vec2SlugError, match=r"one of 1a, .*got '9z'"):
         record("9z", "smoke")
-    with pytest.raises(Vec2SlugError, match="one of smoke, book, got 'huge'"):
+    with pytest.raises(Vec2SlugError, match="one of smoke, book, paper, got 'huge'"):
         record("3i", "huge")
 
 

@@ -10,11 +10,10 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-import torch
 from tqdm import tqdm
 
 from .errors import Vec2SlugError
-from .experiments import PRESETS, find, find_experiment, training_config
+from .experiments import PRESETS, default_device, find, find_experiment, training_config
 from .pipeline import fit, make_task, model_config
 from .runs import Run, runs_dir
 
@@ -83,9 +82,8 @@ def train_one(name: str, preset: str, retrain: bool, jobs: int) -> str:
 def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
     """Seconds that training takes here at most, from a few steps of the experiment."""
     task = make_task(name, preset_name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     with tempfile.TemporaryDirectory() as folder:
-        seconds = fit(task, model_config(task), folder, device, batches).seconds
+        seconds = fit(task, model_config(task), folder, default_device(), batches).seconds
     rows = len(task.lessons.part("train").pairs)
     training = training_config(task.experiment, task.preset, rows)
     steps = math.ceil(rows / training.batch_size) * training.epochs

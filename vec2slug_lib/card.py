@@ -54,7 +54,6 @@ LOG_PROBABILITY = "A candidate's score is its log probability with the search's 
 def model_card(name: str, run: Run) -> str:
     """Model card of a release, its numbers from the run's record."""
     manifest, metrics = run.manifest, run.metrics
-    embedder = manifest.get("embedder", "minilm")
     spans = find_experiment(manifest["experiment"]).pretrain
     score = EXPECTED if manifest["model"].get("head_dim") else LOG_PROBABILITY
     rows = [
@@ -63,7 +62,7 @@ def model_card(name: str, run: Run) -> str:
     ]
     return CARD.format(
         name=name,
-        embedder=MODELS.get(embedder, embedder),
+        embedder=MODELS.get(run.embedder, run.embedder),
         rows=len(run.predictions),
         metrics="\n".join(rows),
         train_rows=manifest["train_rows"],

@@ -136,13 +136,17 @@ def dollars(answers: Sequence[Answer], input_price: float, output_price: float) 
     """Cost of the answers; prices in dollars a million tokens."""
     inputs = sum(answer.input_tokens for answer in answers)
     outputs = sum(answer.output_tokens for answer in answers)
-    return (inputs * input_price + outputs * output_price) / 1e6
+    return _price(inputs, outputs, input_price, output_price)
 
 
 def highest_price(tokens: Sequence[int], input_price: float, output_price: float) -> float:
     """Dollars that asking for pages of so many tokens costs at most; prices as in `dollars`."""
     prompt = len(PROMPT) // 4
     inputs, outputs = sum(tokens) + prompt * len(tokens), ANSWER_TOKENS * len(tokens)
+    return _price(inputs, outputs, input_price, output_price)
+
+
+def _price(inputs: int, outputs: int, input_price: float, output_price: float) -> float:
     return (inputs * input_price + outputs * output_price) / 1e6
 
 

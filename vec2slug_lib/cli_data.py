@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from .cli_input import consent, make_embedder, read_vectors
+from .cli_input import consent, counting_tokenizer, make_embedder, read_vectors
 from .errors import Vec2SlugError
 
 
@@ -28,12 +28,9 @@ def corpus(argv: Sequence[str]) -> int:
     from .corpus import build
     from .executors import Place
 
-    if options.tokenizer is None:
-        from .minilm import model_folder
-
-        options.tokenizer = model_folder() / "tokenizer.json"
+    tokenizer = counting_tokenizer(options.tokenizer)
     place = Place(options.executor, options.address, options.partition, options.time)
-    funnel = build(options.source, options.out, options.tokenizer, options.workers, place)
+    funnel = build(options.source, options.out, tokenizer, options.workers, place)
     for step in funnel["steps"]:
         print(f"{step['name']:16} {step['kept']:>10,}")
     return 0

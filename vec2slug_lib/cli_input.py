@@ -52,6 +52,13 @@ def read_documents(path: Path, *others: str) -> Any:
         raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
 
 
+def counting_tokenizer(path: Path | None) -> Path:
+    """The tokenizer that counts a document's tokens: MiniLM's, if the user names none."""
+    from .minilm import model_folder
+
+    return path or model_folder() / "tokenizer.json"
+
+
 def make_embedder(
     name: str, model: str | None = None, base_url: str | None = None, timeout: float = 60.0
 ) -> Embedder:

@@ -9,18 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .cli_data import embed
-from .cli_input import consent, make_embedder, progress_bar
+from .cli_input import consent, counting_tokenizer, make_embedder, progress_bar
 
 
 def paper(argv: Sequence[str]) -> int:
     """``vec2slug paper``: documents, vectors, data, models; run again, it goes on."""
     options = paper_options(argv)
-    from .minilm import model_folder
     from .paper import Paper, check, make_corpus, make_data, make_model, write_report
 
     job = Paper(options.source, options.out, options.preset, options.experiments.split(","))
     check(job)
-    tokenizer = options.tokenizer or model_folder() / "tokenizer.json"
+    tokenizer = counting_tokenizer(options.tokenizer)
     tell(1, f"filtering {options.source}")
     steps = make_corpus(job, tokenizer, options.workers)
     tell(2, f"embedding {steps[-1]['kept']:,} documents")
@@ -97,9 +96,8 @@ def feasibility(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     from .chat_baseline import ChatSlugs, ask_all, highest_price
     from .feasibility import draw, finish, shares
-    from .minilm import model_folder
 
-    tokenizer = options.tokenizer or model_folder() / "tokenizer.json"
+    tokenizer = counting_tokenizer(options.tokenizer)
     frame = draw(shares(options.take), tokenizer, options.out / "drawn.parquet")
     chat = ChatSlugs(options.chat, options.base_url)
     answers_path, prices = (

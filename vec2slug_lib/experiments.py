@@ -220,10 +220,8 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
     """
     cut = experiment.vocabulary == "bpe" and experiment.max_slug_tokens < 24
     batch_size = min(experiment.batch_size or preset.batch_size, preset.batch_size)
-    epochs, steps = (
-        experiment.passes or preset.epochs or experiment.epochs,
-        math.ceil(rows / batch_size),
-    )
+    epochs = experiment.passes or preset.epochs or experiment.epochs
+    steps = math.ceil(rows / batch_size)
     return TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,

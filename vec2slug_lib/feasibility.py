@@ -16,7 +16,7 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from tqdm import tqdm
 
-from .chat_baseline import Answer, summary
+from .chat_baseline import Answer, dollars, summary
 from .corpus import MAX_TOKENS, MIN_TOKENS, LanguageFilter, ReadableFilter, TokenCountFilter
 from .errors import Vec2SlugError
 from .files import atomic, read_json, write_json
@@ -107,10 +107,9 @@ def finish(
     """
     told = documents.assign(slug=[a.slug for a in answers], valid=[a.valid for a in answers])
     by_source = told.groupby("source")["valid"].agg(["size", "mean"])
-    found = summary(answers, *prices)
     report = {
-        **found,
-        "dollars": found["dollars_per_thousand"] * len(answers) / 1000,
+        **summary(answers, *prices),
+        "dollars": dollars(answers, *prices),
         "sources": {
             str(name): {"documents": int(row["size"]), "valid": float(row["mean"])}
             for name, row in by_source.iterrows()

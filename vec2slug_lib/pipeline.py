@@ -23,6 +23,7 @@ from .experiments import (
     Experiment,
     Preset,
     decoder_config,
+    default_device,
     find,
     find_experiment,
     mlp_config,
@@ -148,7 +149,7 @@ def train_run(name: str, preset_name: str, run: Run, device: str | None = None) 
             for part in ("manifest.json", "metrics.json"):  # of weights that are about to change
                 (run.folder / part).unlink(missing_ok=True)
             vocab.save(task.tokenizer, run.folder / "tokenizer.json")
-    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    where = device or default_device()
     config = model_config(task)
     result = fit(task, config, run.folder, where)
     train_rows = int((task.lessons.pairs["split"] == "train").sum())
@@ -348,7 +349,7 @@ def evaluate_run(run: Run) -> None:
         score=np.array([score for _, score in found], np.float32),
     )
     names = [example.name for example in load_examples()]
-    slugs = predict(model, vectors_by(run.manifest.get("embedder", "minilm")), strings)
+    slugs = predict(model, vectors_by(run.embedder), strings)
     examples = dict(zip(names, [slug for slug, _ in slugs], strict=True))
     if isinstance(model, MLP):
         write_json(run.folder / "diagnostics.json", diagnose(run, model, rows, strings))

@@ -50,6 +50,11 @@ class Run:
         return dict(read_json(self.folder / "manifest.json"))
 
     @property
+    def embedder(self) -> str:
+        """Whose vectors it was trained on; records of before there was a choice do not say."""
+        return str(self.manifest.get("embedder", "minilm"))
+
+    @property
     def metrics(self) -> Metrics:
         """Every metric with its interval."""
         return dict(read_json(self.folder / "metrics.json"))
