@@ -69,6 +69,18 @@ def test_leaks_by_hand():
     assert dataset.leak_report(pairs, vectors) == {"near_vectors": 0.5, "same_slug": 0.5}
 
 
+@pytest.mark.parametrize("block", [1, 7, 100])
+def test_leaks_as_counted_pair_by_pair(block, monkeypatch):
+    monkeypatch.setattr(dataset, "LEAK_BLOCK", block)
+    rng = np.random.default_rng(0)
+    vectors = check_vectors(rng.normal(size=(90, 3)).astype(np.float32))
+    pairs = pd.DataFrame({"split": rng.choice(["train", "test", "val"], 90), "slug": "a-b-c"})
+    train, test = (vectors[(pairs["split"] == name).to_numpy()] for name in ("train", "test"))
+    near = sum(any(float(one @ other) > 0.95 for other in train) for one in test)
+    assert 0 < near < len(test)
+    assert dataset.leak_report(pairs, vectors)["near_vectors"] == pytest.approx(near / len(test))
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A data folder made by the real build from 400 documents of two sources."""

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -320,9 +321,10 @@ def _write_kept(
         for index, file in enumerate(files):
             kept = connection.execute(KEPT, [index]).fetchnumpy()
             for batch in _placed_rows(file, kept["row"], kept["position"]):
-                piece = batch["position"].to_numpy() // size
-                for number in np.unique(piece):
-                    writers[number].write_batch(batch.filter(pa.array(piece == number)))
+                edges = np.searchsorted(batch["position"], np.arange(len(pieces) + 1) * size)
+                for writer, (start, end) in zip(writers, pairwise(edges), strict=True):
+                    if start < end:
+                        writer.write_batch(batch[start:end])
     with (
         atomic(out) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
@@ -336,11 +338,15 @@ def _write_kept(
 def _placed_rows(
     file: str, rows: NDArray[np.int64], positions: NDArray[np.int64]
 ) -> Iterator[pa.RecordBatch]:
-    """The given rows of a parquet file, with their ``position`` in the result."""
+    """The given rows of a parquet file, with their ``position`` in the result, batches in order.
+
+    Of a batch, the rows of a piece then stand together, and writing them copies nothing.
+    """
     start = 0
     reader = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-    for batch in reader.iter_batches(1000):
+    for batch in reader.iter_batches(ROW_GROUP):
         low, high = np.searchsorted(rows, (start, start + len(batch)))
-        kept = batch.take(pa.array(rows[low:high] - start))
-        yield kept.append_column("position", pa.array(positions[low:high]))
+        order = np.argsort(positions[low:high]) + low
+        kept = batch.take(pa.array(rows[order] - start))
+        yield kept.append_column("position", pa.array(positions[order]))
         start += len(batch)
