@@ -50,8 +50,8 @@ def cluster():
         yield Place("ray", address=found.address)
 
 
-def build(source, out, place=executors.HERE):
-    return corpus.build(str(source), out, TOKENIZER, place=place)
+def build(source, out, place=executors.HERE, workers=1):
+    return corpus.build(str(source), out, TOKENIZER, workers, place)
 
 
 def documents(out):
@@ -94,6 +94,15 @@ def test_ray_names_a_failed_rank_keeps_the_others_and_makes_the_same(
     check(out, build("in", out, cluster), expected)  # nothing is left to do
 
 
+def test_here_too_a_failed_rank_is_named_and_the_others_are_kept(source, tmp_path, expected):
+    out, repair = tmp_path / "out", damage(source / "a.parquet")
+    with pytest.raises(Vec2SlugError, match=r"1 did not.*whole parquet file, a\.parquet"):
+        build(source, out)
+    assert completed(out) == {"00001"}
+    repair()
+    check(out, build(source, out), expected)
+
+
 def kill_writer(path, killed):
     """Kill the process that has a file open."""
     while not killed:
@@ -117,6 +126,19 @@ def test_a_worker_killed_half_way_on_ray_is_made_up_for(source, tmp_path, cluste
     funnel = build(source, out, cluster)
     assert killed
     check(out, funnel, expected)
+
+
+def test_a_worker_killed_half_way_here_ends_the_run_and_the_next_one_goes_on(
+    source, tmp_path, expected
+):
+    out, killed = tmp_path / "out", []
+    shard = out / "ranks" / "000_00001.parquet"
+    killer = threading.Thread(target=kill_writer, args=(shard, killed), daemon=True)
+    killer.start()
+    with pytest.raises(Vec2SlugError, match="one was killed; run this again"):
+        build(source, out, workers=2)
+    assert killed
+    check(out, build(source, out, workers=2), expected)
 
 
 def test_a_cluster_that_is_not_there(source, tmp_path):

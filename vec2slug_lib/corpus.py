@@ -20,7 +20,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datatrove.data import Document
-from datatrove.executor.base import PipelineExecutor
 from datatrove.pipeline.filters import GopherRepetitionFilter
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers import ParquetWriter
@@ -31,7 +30,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from .errors import Vec2SlugError
-from .executors import HERE, Place, make_executor
+from .executors import HERE, Place, Ranks, Slurm, make_executor
 from .files import atomic, read_json, write_json
 from .slugs import extract_slug
 from .sources import open_source
@@ -188,7 +187,7 @@ def _same_source(out: Path, job: dict[str, Any]) -> None:
     write_json(path, job)
 
 
-def _run_with_progress(executor: PipelineExecutor, completions: Path, tasks: int) -> None:
+def _run_with_progress(executor: Ranks | Slurm, completions: Path, tasks: int) -> None:
     done = threading.Event()
 
     def watch() -> None:

@@ -11,20 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from datatrove.executor import (
-    LocalPipelineExecutor,
-    RayPipelineExecutor,
-    SlurmPipelineExecutor,
-)
-from datatrove.executor.base import PipelineExecutor
+import dill
+from datatrove.executor import LocalPipelineExecutor, SlurmPipelineExecutor
 
-from .engines import ray_tasks
+from .engines import Engine, processes, ray_tasks
 from .errors import Vec2SlugError
 
 EXECUTORS = ("local", "ray", "slurm")
@@ -54,7 +50,7 @@ HERE = Place()
 
 def make_executor(
     place: Place, pipeline: Sequence[Any], tasks: int, logs: Path, workers: int | None = None
-) -> PipelineExecutor:
+) -> Ranks | Slurm:
     """Executor of a pipeline; its ``run`` returns when no rank runs any more.
 
     Args:
@@ -70,9 +66,9 @@ def make_executor(
     """
     if place.executor == "local":
         workers = min(workers or os.cpu_count() or 1, tasks)
-        return LocalPipelineExecutor([*pipeline], tasks, workers, logging_dir=str(logs))
+        return Ranks(processes(workers), pipeline, tasks, logs)
     if place.executor == "ray":
-        return Ray(place.address, pipeline, tasks, logs)
+        return Ranks(ray_tasks(place.address), pipeline, tasks, logs)
     if place.executor != "slurm":
         raise Vec2SlugError(
             f"expected executor to be one of {', '.join(EXECUTORS)}, got {place.executor!r}"
@@ -82,41 +78,40 @@ def make_executor(
     return Slurm(place, pipeline, tasks, logs, workers)
 
 
-class Ray(RayPipelineExecutor):  # type: ignore[misc]
-    """A rank is one Ray task, and not a fork of an actor as datatrove has it.
+class Ranks:
+    """The ranks of a pipeline as items of an engine, and not as datatrove itself runs them.
 
-    Datatrove waits for ever if the fork is killed, as by a machine that runs out of memory; if the
-    actor is, its fork goes on beside the second attempt. A task that is lost is started again.
+    It waits for ever for a process that was killed, as by a machine that runs out of memory.
     """
 
-    def __init__(
-        self, address: str | None, pipeline: Sequence[Any], tasks: int, logs: Path
-    ) -> None:
-        super().__init__([*pipeline], tasks, logging_dir=str(logs))
-        self.address = address
+    def __init__(self, engine: Engine, pipeline: Sequence[Any], tasks: int, logs: Path) -> None:
+        self.engine = engine
+        self.job = LocalPipelineExecutor([*pipeline], tasks, logging_dir=str(logs))
 
     def run(self) -> None:
         """Run the ranks that are not complete.
 
         Raises:
-            Vec2SlugError: no such cluster, or a rank failed; all others are run before that.
+            Vec2SlugError: no such cluster, a process that was killed here, or a rank that failed;
+                all others are run before that.
         """
-        ranks = self.get_incomplete_ranks()
-        ended = ray_tasks(self.address)(self._reason, ranks) if ranks else ()
-        failed = [reason for _, reason in ended if reason]
+        ranks = self.job.get_incomplete_ranks()
+        work = partial(_reason, dill.dumps(self.job))  # dill, as pipelines may hold functions
+        failed = [reason for _, reason in self.engine(work, ranks) if reason] if ranks else []
         if failed:
             raise Vec2SlugError(
                 f"expected all shards to go through, but {len(failed)} did not, the first because: "
                 f"{failed[0]}; run it again to go on"
             )
 
-    def _reason(self, rank: int) -> str:
-        """Why a rank failed; nothing if it did not."""
-        try:
-            deepcopy(self)._run_for_rank(rank)  # a worker has several ranks; each counts its own
-        except Vec2SlugError as error:
-            return str(error)
-        return ""
+
+def _reason(job: bytes, rank: int) -> str:
+    """Why a rank failed; nothing if it did not. A process has several, and each counts its own."""
+    try:
+        dill.loads(job)._run_for_rank(rank)
+    except Vec2SlugError as error:
+        return str(error)
+    return ""
 
 
 class Slurm(SlurmPipelineExecutor):  # type: ignore[misc]
