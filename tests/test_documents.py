@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vec2slug_lib import documents
-from vec2slug_lib.documents import open_documents
+from vec2slug_lib.documents import open_documents, open_parquet
 from vec2slug_lib.embedding import embed_documents, slices
 from vec2slug_lib.errors import Vec2SlugError
 
@@ -71,6 +71,16 @@ def test_forwards_the_file_is_read_once(path):
     assert starts == []  # beyond the reading that began with the object
     assert texts[0] == TEXTS[0]
     assert starts == [0]
+
+
+def test_no_row_group_is_in_memory_as_a_whole(tmp_path):
+    path, rows = tmp_path / "one_group.parquet", 20_000
+    vectors = np.random.default_rng(0).normal(size=(rows, 200)).astype(np.float32)
+    pq.write_table(pa.table({"embedding": list(vectors)}), path, row_group_size=rows)
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in open_parquet(path).iter_batches(100)]
+    assert len(held) == rows / 100
+    assert 0 < max(held) < path.stat().st_size / 3
 
 
 class Lengths:

@@ -16,7 +16,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # In the order in which the data passes through: a module imports only from those before it.
 ORDER = """
-    errors files slugs vectors engines sources executors corpus documents embedding minilm
+    errors files slugs vectors engines documents sources executors corpus embedding minilm
     minilm_graph openai_embedder openai_batch chat_baseline feasibility baselines dataset
     dataset_build spans span_set examples tokens vocab clustering models merged weights word_table
     losses distributed training decoder_objective ranking decoding risk retrieval evaluation scaling

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
+from .documents import open_parquet
 from .errors import Vec2SlugError
 from .executors import HERE, Place, Ranks, Slurm, make_executor
 from .files import atomic, read_json, write_json
@@ -342,8 +343,7 @@ def _placed_rows(
     Of a batch, the rows of a piece then stand together, and writing them copies nothing.
     """
     start = 0
-    reader = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False)
-    for batch in reader.iter_batches(ROW_GROUP):
+    for batch in open_parquet(file).iter_batches(ROW_GROUP):
         low, high = np.searchsorted(rows, (start, start + len(batch)))
         order = np.argsort(positions[low:high]) + low
         kept = batch.take(pa.array(rows[order] - start))

@@ -1,10 +1,10 @@
-"""Documents that stay in their parquet file and are read piece by piece, however many they are."""
+"""Parquet files that are read piece by piece, and documents that stay in them, however many."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import IO, overload
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,7 +12,19 @@ import pyarrow.parquet as pq
 from .errors import Vec2SlugError
 
 BATCH = 1_000  # rows in memory at a time
-BUFFER = 1 << 20  # bytes read at a time; without it, a row group is read as a whole
+BUFFER = 1 << 20  # bytes read at a time
+
+
+def open_parquet(source: Path | str | IO[bytes]) -> pq.ParquetFile:
+    """A parquet file whose ``iter_batches`` holds a buffer and a page of each column at a time.
+
+    As pyarrow opens it by default, the columns of a whole row group are read at once, and many
+    programs write a million rows as one group.
+
+    Raises:
+        OSError, ValueError: there is no such file, or it is damaged.
+    """
+    return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False)
 
 
 def open_documents(path: Path | str) -> tuple[Column, Column]:
@@ -22,7 +34,7 @@ def open_documents(path: Path | str) -> tuple[Column, Column]:
         Vec2SlugError: no parquet file with these columns.
     """
     try:
-        file = pq.ParquetFile(path, buffer_size=BUFFER, pre_buffer=False)
+        file = open_parquet(path)
     except (OSError, ValueError) as error:
         raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
     names = file.schema_arrow.names

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
+from .documents import open_parquet
 from .engines import Engine, processes
 from .errors import Vec2SlugError
 from .files import atomic, check_file, file_sha256, read_json, write_json
@@ -217,7 +218,7 @@ def _opened(path: Path, column: str) -> ParquetFile:
         Vec2SlugError: it is broken, or without such a column.
     """
     try:
-        file = ParquetFile(path)
+        file = open_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise Vec2SlugError(f"expected a whole parquet file at {path}, but: {error}") from error
     schema = file.schema_arrow

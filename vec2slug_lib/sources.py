@@ -12,12 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from datatrove.data import Document
 from datatrove.io import get_datafolder
 from datatrove.pipeline.readers.base import BaseDiskReader
 
+from .documents import open_parquet
 from .errors import Vec2SlugError
 
 COLUMNS = ("id", "url", "text", "title", "source", "license")
@@ -68,7 +68,7 @@ class ParquetRows(RowReader):
         """Rows with strings as bytes, so that one undecodable value does not lose its batch."""
         with self.data_folder.open(path, "rb") as handle:
             try:
-                file = pq.ParquetFile(handle)
+                file = open_parquet(handle)
             except pa.ArrowInvalid as error:
                 raise Vec2SlugError(f"expected a whole parquet file, {path}: {error}") from error
             columns = [name for name in COLUMNS if name in file.schema_arrow.names]
