@@ -116,7 +116,7 @@ def leak_report(pairs: pd.DataFrame, vectors: Floats, threshold: float = 0.95) -
 
 def ids_digest(ids: pd.Series) -> str:
     """Hex digest of the row order: ties a vector file to its pairs."""
-    return sha256("\n".join(ids).encode()).hexdigest()
+    return sha256("\n".join(ids.tolist()).encode()).hexdigest()
 
 
 def save_vectors(path: Path, vectors: Floats, ids: pd.Series) -> None:
