@@ -30,15 +30,15 @@ $(STAMP): requirements.txt pyproject.toml
 
 MODEL := data/models/vec2slug-minilm-small
 
-GRAPHS := vec2slug_lib/step_graph.py vec2slug_lib/standalone.py
+GRAPHS := vec2slug_lib/release/step_graph.py vec2slug_lib/release/standalone.py
 $(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors $(GRAPHS) | $(STAMP)
 	@echo "== Model: exporting the ONNX graphs of $(MODEL)"
 	@$(BIN)/vec2slug export $(MODEL)
 
 READER := _build/playground/reader.onnx
-$(READER): vec2slug_lib/minilm_graph.py | $(STAMP)
+$(READER): vec2slug_lib/release/browser.py | $(STAMP)
 	@echo "== Playground: exporting the embedder for the browser"
-	@$(BIN)/python -m vec2slug_lib.minilm_graph $@
+	@$(BIN)/python -m vec2slug_lib.release.browser $@
 
 # Without npm the book builds all the same, and its playground says what is missing.
 NPM := _build/npm/node_modules/.package-lock.json
@@ -57,6 +57,7 @@ book: $(STAMP) $(MODEL)/manifest.onnx.json $(READER) $(NPM)
 	@echo "== Book: running the notebooks and writing the pages"
 	@rm -rf $(PAGES)
 	@$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet
+	@$(BIN)/python book/_ext/pages.py _toc.yml $(PAGES)
 	@echo "== Done: open $(CURDIR)/$(PAGES)/index.html in a browser, or run 'make serve'"
 
 serve:

@@ -19,10 +19,10 @@ import torch
 from machine import processor
 from sentence_transformers import SentenceTransformer
 
-from vec2slug_lib.files import write_json
-from vec2slug_lib.minilm import MiniLMEmbedder, model_folder
-from vec2slug_lib.slugs import words
-from vec2slug_lib.vectors import Floats
+from vec2slug_lib.common.files import write_json
+from vec2slug_lib.common.slugs import words
+from vec2slug_lib.common.vectors import Floats
+from vec2slug_lib.embedding.minilm import MiniLMEmbedder, model_folder
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.parquet"
 Embed = Callable[[Sequence[str]], Floats]

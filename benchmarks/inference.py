@@ -34,15 +34,15 @@ from plain_search import PlainSearch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from vec2slug_lib import dataset
-from vec2slug_lib.ahead import AheadStepper
-from vec2slug_lib.cached import GRAPHS, PLAIN, CachedStepper, open_session
-from vec2slug_lib.decoding import search
-from vec2slug_lib.evaluation import summarise, token_overlap
-from vec2slug_lib.export import export_graphs
-from vec2slug_lib.files import read_json, write_json
-from vec2slug_lib.inference import DEFAULT_MODEL, Sidecar, SlugPredictor, graph_path
-from vec2slug_lib.ranking import Vocabulary
+from vec2slug_lib.common.files import read_json, write_json
+from vec2slug_lib.common.vocabulary import Vocabulary
+from vec2slug_lib.data import dataset
+from vec2slug_lib.evaluation.intervals import summarise
+from vec2slug_lib.evaluation.metrics import token_overlap
+from vec2slug_lib.inference.beam_search import search
+from vec2slug_lib.inference.predictor import DEFAULT_MODEL, Sidecar, SlugPredictor, graph_path
+from vec2slug_lib.inference.steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, open_session
+from vec2slug_lib.release.release import ensure_graphs, export_graphs
 
 ROUNDS = 5
 PAUSE = 0.2  # seconds after which idle threads of onnxruntime have stopped to spin
@@ -53,7 +53,7 @@ Timed = Callable[[np.ndarray], tuple[float, Slugs]]
 CHILD = """
 import sys, time
 began = time.perf_counter()
-from vec2slug_lib.inference import SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
 imported = time.perf_counter()
 predictor = SlugPredictor.from_dir(sys.argv[1], sys.argv[2])
 loaded = time.perf_counter()
@@ -335,7 +335,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="record to write")
     options = parser.parse_args()
     data = dataset.load()
-    graph_path(options.release, "float32")  # makes the graphs if they are not there
+    ensure_graphs(options.release)
     scratch = Path(tempfile.mkdtemp())
     try:
         small = cut(options.release, scratch / "small", 5_000)

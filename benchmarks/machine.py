@@ -20,8 +20,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from vec2slug_lib.files import read_json, write_json
-from vec2slug_lib.inference import LOGITS, ROWS
+from vec2slug_lib.common.files import read_json, write_json
+from vec2slug_lib.inference.predictor import LOGITS, ROWS
 
 BEAM = 4
 

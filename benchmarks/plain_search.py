@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vec2slug_lib.decoding import DecodingConfig
+from vec2slug_lib.inference.beam_search import DecodingConfig
 
 PAD, BOS, EOS, UNK, HYPHEN = range(5)
 Beam = tuple[list[int], str, float]  # tokens with <bos>, text, log probability

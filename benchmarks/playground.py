@@ -21,12 +21,12 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from browser import chromium, open_model, served, until
 
-from vec2slug_lib import dataset
-from vec2slug_lib.examples import load_examples
-from vec2slug_lib.files import read_json, write_json
-from vec2slug_lib.inference import DEFAULT_MODEL, SlugPredictor
-from vec2slug_lib.minilm import MiniLMEmbedder
-from vec2slug_lib.playground import collect
+from vec2slug_lib.common.files import read_json, write_json
+from vec2slug_lib.data import dataset
+from vec2slug_lib.data.examples import load_examples
+from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
+from vec2slug_lib.release.browser import collect
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 5  # of pressing Start

@@ -26,7 +26,7 @@ from tqdm import tqdm
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from openai_server import OpenAIServer
 
-from vec2slug_lib.files import read_json, write_json
+from vec2slug_lib.common.files import read_json, write_json
 
 ROWS, BATCH = 3_000, 500  # documents where none are given; requests of a batch
 FAULTS = ["429", "none", "500", "none", "drop", "none", "none", "slow", "none", "lost", "none"]
@@ -34,9 +34,10 @@ ENDINGS = ["expire", "errors", "", "fail"]  # of the first batches
 # Small batches, so that there are several.
 CODE = f"""
 import sys
-from vec2slug_lib import cli, openai_batch
+from vec2slug_lib.cli.main import main
+from vec2slug_lib.embedding import openai_batch
 openai_batch.BATCH_ROWS = {BATCH}
-sys.exit(cli.main(sys.argv[1:]))
+sys.exit(main(sys.argv[1:]))
 """
 
 

@@ -32,14 +32,17 @@ from machine import processor
 from memory import anonymous, family
 from tqdm import tqdm
 
-from vec2slug_lib import dataset, embedding
-from vec2slug_lib.documents import open_documents
-from vec2slug_lib.files import atomic, read_json, write_json
-from vec2slug_lib.inference import SlugPredictor
-from vec2slug_lib.slug_file import write_slugs
-from vec2slug_lib.slugs import STOPWORDS
-from vec2slug_lib.vectors import dequantise
-from vec2slug_lib.vocab import encode, save, train_bpe
+from vec2slug_lib.common.files import atomic, read_json, write_json
+from vec2slug_lib.common.parquet import open_documents
+from vec2slug_lib.common.slugs import STOPWORDS
+from vec2slug_lib.common.vectors import dequantise
+from vec2slug_lib.common.workspace import current
+from vec2slug_lib.data.split import cluster, leak_report, select, split_clusters
+from vec2slug_lib.embedding import base, job
+from vec2slug_lib.inference.bulk import write_slugs
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.model.tokenizer import encode, save, train_bpe
+from vec2slug_lib.release.release import export_graphs, model_json
 
 INTERVAL, LOOK = 0.02, 0.5  # seconds between samples of the memory, and between looks for children
 SHARD = 5_000  # rows of a file: the smallest corpus, too, is then shared by the workers
@@ -71,7 +74,7 @@ def pieces(rows: int, name: str) -> Iterator[range]:
 @lru_cache
 def known_words() -> list[str]:
     """The commonest words of real slugs, all small words left out."""
-    pairs = pd.read_parquet(dataset.data_dir() / "pairs.parquet", columns=["slug"])
+    pairs = pd.read_parquet(current().data / "pairs.parquet", columns=["slug"])
     common = pairs["slug"].str.split("-").explode().value_counts().index[:2000]
     return [word for word in common if word.isalpha() and len(word) > 3 and word not in STOPWORDS]
 
@@ -98,7 +101,7 @@ def address(number: int, slug: str) -> str:
 
 def make_documents(inputs: Inputs) -> None:
     """Shards as FineWeb has them, with the columns that the filters add; and all in one file."""
-    from vec2slug_lib.corpus import SCHEMA
+    from vec2slug_lib.data.corpus import SCHEMA
 
     (shards := inputs.folder / SHARDS).mkdir()
     with pq.ParquetWriter(inputs.folder / DOCUMENTS, SCHEMA) as whole:
@@ -119,7 +122,7 @@ def make_documents(inputs: Inputs) -> None:
 
 def make_vectors(inputs: Inputs) -> None:
     """Real vectors, drawn with replacement, with noise; a shard in memory at a time."""
-    with np.load(dataset.data_dir() / "embeddings.minilm.npz") as file:
+    with np.load(current().data / "embeddings.minilm.npz") as file:
         codes, scales = file["codes"], file["scales"]
     rng = np.random.default_rng(0)
     head = {"descr": "<f4", "fortran_order": False, "shape": (inputs.rows, codes.shape[1])}
@@ -137,10 +140,9 @@ def make_release(inputs: Inputs) -> None:
     """A tiny untrained model with a word head, which decodes as the released one does."""
     import torch
 
-    from vec2slug_lib import export
-    from vec2slug_lib.decoding import DecodingConfig
-    from vec2slug_lib.models import Decoder, DecoderConfig
-    from vec2slug_lib.weights import save_decoder
+    from vec2slug_lib.inference.beam_search import DecodingConfig
+    from vec2slug_lib.model.decoder import Decoder, DecoderConfig
+    from vec2slug_lib.model.weights import save_decoder
 
     folder = inputs.folder / RELEASE
     torch.manual_seed(0)
@@ -149,10 +151,10 @@ def make_release(inputs: Inputs) -> None:
     config = DecoderConfig(**sizes, tied=True, vocab_size=tokenizer.get_vocab_size())
     save(tokenizer, folder / "tokenizer.json")
     save_decoder(Decoder(config), folder / "model.safetensors", int8=True)
-    content = export.model_json(config, tokenizer, DecodingConfig(max_tokens=8))
+    content = model_json(config, tokenizer, DecodingConfig(max_tokens=8))
     content["risk"]["beam_width"] = 1  # what a row costs is not the question here
     write_json(folder / "model.json", content)
-    export.export_graphs(folder)
+    export_graphs(folder)
 
 
 MAKERS = {SHARDS: make_documents, VECTORS: make_vectors, RELEASE: make_release}
@@ -160,8 +162,8 @@ MAKERS = {SHARDS: make_documents, VECTORS: make_vectors, RELEASE: make_release}
 
 def corpus(inputs: Inputs, out: Path) -> Work:
     """All filters, local and global."""
-    from vec2slug_lib.corpus import build
-    from vec2slug_lib.minilm import model_folder
+    from vec2slug_lib.data.corpus import build
+    from vec2slug_lib.embedding.minilm import model_folder
 
     source, tokenizer = str(inputs.folder / SHARDS), model_folder() / "tokenizer.json"
     return lambda: build(source, out, tokenizer, WORKERS)["steps"][-1]["kept"]
@@ -169,7 +171,7 @@ def corpus(inputs: Inputs, out: Path) -> Work:
 
 def global_filters(inputs: Inputs, out: Path) -> Work:
     """Duplicates and frequent slugs alone."""
-    from vec2slug_lib.corpus import global_filters
+    from vec2slug_lib.data.deduplicate import global_filters
 
     return lambda: global_filters(inputs.folder / SHARDS, out / DOCUMENTS)[-1]["kept"]
 
@@ -184,7 +186,7 @@ class NoEmbedder:
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
         """Pieces of 2,000 texts."""
-        return embedding.slices(repeat(1, len(texts)), len(self.block), len(self.block))
+        return base.slices(repeat(1, len(texts)), len(self.block), len(self.block))
 
     def embed(self, texts: Sequence[str]) -> Any:
         """The same vectors every time."""
@@ -194,13 +196,13 @@ class NoEmbedder:
 def embed(inputs: Inputs, out: Path) -> Work:
     """The job that embeds documents, all but the embedding."""
     ids, documents = open_documents(inputs.folder / DOCUMENTS)
-    return lambda: embedding.embed_documents(ids, documents, NoEmbedder(), out / VECTORS)
+    return lambda: job.embed_documents(ids, documents, NoEmbedder(), out / VECTORS)
 
 
 def clustering(inputs: Inputs, out: Path) -> Work:
     """Topics."""
     vectors = np.load(inputs.folder / VECTORS, mmap_mode="r")
-    return lambda: dataset.cluster(vectors)
+    return lambda: cluster(vectors)
 
 
 def all_slugs(rows: int) -> list[str]:
@@ -222,8 +224,8 @@ def split(inputs: Inputs, out: Path) -> Work:
     pairs = pairs_of(inputs.rows)
 
     def work() -> int:
-        pairs["split"] = dataset.split_clusters(pairs["cluster"].to_numpy())
-        return len(dataset.select(pairs, inputs.rows // 2))
+        pairs["split"] = split_clusters(pairs["cluster"].to_numpy())
+        return len(select(pairs, inputs.rows // 2))
 
     return work
 
@@ -231,8 +233,8 @@ def split(inputs: Inputs, out: Path) -> Work:
 def leaks(inputs: Inputs, out: Path) -> Work:
     """Test rows, up to 10,000 of them, beside all training rows."""
     pairs, vectors = pairs_of(inputs.rows), np.load(inputs.folder / VECTORS, mmap_mode="r")
-    pairs["split"] = dataset.split_clusters(pairs["cluster"].to_numpy())
-    return lambda: dataset.leak_report(pairs, vectors)
+    pairs["split"] = split_clusters(pairs["cluster"].to_numpy())
+    return lambda: leak_report(pairs, vectors)
 
 
 def vocabulary(inputs: Inputs, out: Path) -> Work:

@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vec2slug_lib.decoder_objective import DecoderObjective, Examples
-from vec2slug_lib.models import Decoder, DecoderConfig
-from vec2slug_lib.tokens import EOS, PAD
-from vec2slug_lib.training import Trainer, TrainingConfig
-from vec2slug_lib.vocab import encode, train_bpe
+from vec2slug_lib.common.vocabulary import EOS, PAD
+from vec2slug_lib.model.decoder import Decoder, DecoderConfig
+from vec2slug_lib.model.tokenizer import encode, train_bpe
+from vec2slug_lib.training.decoder_objective import DecoderObjective, Examples
+from vec2slug_lib.training.trainer import Trainer, TrainingConfig
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.parquet"
 MODEL = DecoderConfig(scaled_input=True)

@@ -8,12 +8,13 @@ import torch
 from browser import BOOK, chromium, served
 from hypothesis import settings
 
-from vec2slug_lib import export, vocab
-from vec2slug_lib.dataset import data_dir
-from vec2slug_lib.files import write_json
-from vec2slug_lib.models import Decoder, DecoderConfig
-from vec2slug_lib.runs import Run, save_results
-from vec2slug_lib.weights import save_decoder
+from vec2slug_lib.common.files import write_json
+from vec2slug_lib.common.workspace import current
+from vec2slug_lib.evaluation.records import Run, save_results
+from vec2slug_lib.model.decoder import Decoder, DecoderConfig
+from vec2slug_lib.model.tokenizer import save_tokenizer, train_bpe
+from vec2slug_lib.model.weights import save_decoder
+from vec2slug_lib.release.release import export_graphs, export_release
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
@@ -28,12 +29,12 @@ def run(request, tmp_path_factory):
     slugs = [
         f"{a}-of-{b}-{c}" for a in ("bee", "ant") for b in ("hive", "hill") for c in ("life", "b")
     ]
-    tokenizer = vocab.train_bpe(slugs, 60)
+    tokenizer = train_bpe(slugs, 60)
     config = DecoderConfig(
         input_dim=24, embed_dim=16, num_heads=2, num_layers=2, scaled_input=True,
         vocab_size=tokenizer.get_vocab_size(), **headed,
     )  # fmt: skip
-    vocab.save(tokenizer, run.folder / "tokenizer.json")
+    save_tokenizer(tokenizer, run.folder / "tokenizer.json")
     save_decoder(Decoder(config), run.folder / "model.safetensors")
     (run.folder / "history.jsonl").write_text('{"step": 1, "val_loss": 4.0}\n')
     manifest = {
@@ -42,7 +43,7 @@ def run(request, tmp_path_factory):
         "result": {"best_val_loss": 4.0, "best_step": 1},
     }  # fmt: skip
     write_json(run.folder / "manifest.json", manifest)
-    row = pd.read_parquet(data_dir() / "pairs.parquet", columns=["id", "slug"]).head(1)
+    row = pd.read_parquet(current().data / "pairs.parquet", columns=["id", "slug"]).head(1)
     predictions = row.assign(prediction="c", score=0.0)
     save_results(run, predictions, {"token_f1": {"value": 0.123, "low": 0.1, "high": 0.2}}, {})
     return run
@@ -52,8 +53,8 @@ def run(request, tmp_path_factory):
 def release(run, tmp_path_factory):
     """The release folder of ``run``, ONNX graph included."""
     folder = tmp_path_factory.mktemp("release") / "tiny"
-    export.release(run, folder)
-    export.export_graphs(folder)
+    export_release(run, folder, pretrained=run.manifest["experiment"] == "4c")
+    export_graphs(folder)
     return folder
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from vec2slug_lib.decoding import DecodingConfig
-from vec2slug_lib.slugs import STOPWORDS
-from vec2slug_lib.tokens import EOS, HYPHEN, SPECIALS
+from vec2slug_lib.common.slugs import STOPWORDS
+from vec2slug_lib.common.vocabulary import EOS, HYPHEN, SPECIALS
+from vec2slug_lib.inference.beam_search import DecodingConfig
 
 SUBWORDS = ["a", "the", "of", "b", "ab", "c", "cat", "dog7", "9", "s", "x" * 20, "y" * 45]
 

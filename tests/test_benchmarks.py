@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain_beam_search import configs, models, plain_search, usable, vocabularies
 
-from vec2slug_lib.dataset import data_dir
-from vec2slug_lib.files import read_json
-from vec2slug_lib.inference import DEFAULT_MODEL
+from vec2slug_lib.common.files import read_json
+from vec2slug_lib.common.workspace import current
+from vec2slug_lib.inference.predictor import DEFAULT_MODEL
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from plain_search import PlainSearch
@@ -38,7 +38,7 @@ def test_slugs_and_scores_are_those_of_the_slow_search(data, config, top_k):
 
 @pytest.mark.parametrize("name", ["small", "release"])
 def test_the_record_is_of_the_same_slugs(name):
-    found = read_json(data_dir() / "benchmarks" / "inference.json")["models"][name]
+    found = read_json(current().data / "benchmarks" / "inference.json")["models"][name]
     assert found["parity"]["same_slugs"] == found["parity"]["rows"] == 1000
     assert found["parity"]["score_difference"] < 1e-3
     for kind in ("search", "choice"):
@@ -46,6 +46,6 @@ def test_the_record_is_of_the_same_slugs(name):
 
 
 def test_the_record_is_of_the_released_weights():
-    found = read_json(data_dir() / "benchmarks" / "inference.json")["models"]["release"]
+    found = read_json(current().data / "benchmarks" / "inference.json")["models"]["release"]
     weights = "model.safetensors"
     assert found["model"]["bytes"][weights] == (DEFAULT_MODEL / weights).stat().st_size

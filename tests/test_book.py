@@ -8,8 +8,7 @@ from itertools import pairwise
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser import BOOK, SCREENS, visit
-
-from vec2slug_lib.steps import UNIT, steps_record
+from chapters.ch10_steps import UNIT, steps_record
 
 PAGES = sorted(str(path.relative_to(BOOK)) for path in BOOK.rglob("*.html"))
 PAGES = [page for page in PAGES if page != "index.html" and "_static" not in page]

@@ -6,66 +6,48 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = sorted((ROOT / "vec2slug_lib").glob("*.py"))
+LIBRARY = sorted((ROOT / "vec2slug_lib").rglob("*.py"))
+CHAPTERS = sorted((ROOT / "notebooks" / "chapters").glob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-# In the order in which the data passes through: a module imports only from those before it.
-ORDER = """
-    errors files slugs vectors engines documents sources executors corpus embedding minilm
-    minilm_graph openai_embedder openai_batch chat_baseline feasibility baselines dataset
-    dataset_build spans span_set examples tokens vocab clustering models merged weights word_table
-    losses distributed training decoder_objective ranking decoding risk retrieval evaluation scaling
-    word_order collapse mlp_model mlp experiments runs word_record pipeline decodings batch claims
-    interpret inside cached ahead calibration step_graph standalone card export paper inside_record
-    steps inference playground slug_file slug_table figures report parameters sweep cli_input
-    cli_data cli_paper cli_runs cli_scale cli
-""".split()
+ROOMS = sorted(path.parent.name for path in ROOT.glob("vec2slug_lib/*/__init__.py"))
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {
-    "errors", "files", "slugs", "vectors", "tokens", "ranking", "decoding", "risk", "cached",
-    "ahead", "inference",
+    "common", "common.errors", "common.files", "common.slugs", "common.vectors",
+    "common.vocabulary", "common.neighbours", "inference", "inference.scores",
+    "inference.beam_search", "inference.mbr", "inference.steppers", "inference.predictor",
+    "inference.index",
 }  # fmt: skip
 
 
-def imported(path):
-    """Return the modules of the library that a file imports, wherever in the file it does so."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom):
-            module = node.module or ""
-            names = [alias.name for alias in node.names]
-            if node.level == 1 or module.split(".")[0] == "vec2slug_lib":
-                parts = module.removeprefix("vec2slug_lib").strip(".")
-                found.update([parts.split(".")[0]] if parts else names)
-        elif isinstance(node, ast.Import):
-            parts = [alias.name.split(".") for alias in node.names]
-            found.update(part[1] for part in parts if part[0] == "vec2slug_lib" and part[1:])
-    return found - {"__version__"}
+def test_every_room_has_its_contract():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    (layers,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    named = {
+        name.strip().removeprefix("vec2slug_lib.") for row in layers for name in row.split("|")
+    }
+    assert named == {*ROOMS, "chapters"}
 
 
-def test_imported_reads_every_form(tmp_path):
-    source = tmp_path / "sample.py"
-    source.write_text(
-        "import os, vec2slug_lib.runs\n"
-        "from . import slugs, __version__\nfrom .files import atomic\n"
-        "def late():\n    from vec2slug_lib.vocab import PAD\n    from vec2slug_lib import corpus\n"
-    )
-    assert imported(source) == {"runs", "slugs", "files", "vocab", "corpus"}
+def test_rooms_say_what_they_are_for():
+    for room in ROOMS:
+        text = ast.get_docstring(
+            ast.parse((ROOT / "vec2slug_lib" / room / "__init__.py").read_text())
+        )
+        assert text is not None
+        assert 5 <= len(text.splitlines()) <= 10, room
 
 
-@pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
-def test_imports_point_upstream(path):
-    if path.stem == "__init__":
-        assert not imported(path)
-        return
-    assert path.stem in ORDER, f"give {path.stem} its place in ORDER"
-    upstream = set(ORDER[: ORDER.index(path.stem)])
-    assert imported(path) <= upstream, f"imports from downstream: {imported(path) - upstream}"
+def test_tests_mirror_the_rooms():
+    folders = {path.parent.name for path in TESTS if path.parent.name != "tests"}
+    assert folders == {*ROOMS, "chapters"}
 
 
 def test_inference_needs_neither_torch_nor_the_rest_of_the_library():
@@ -84,7 +66,7 @@ print(*(name.partition(".")[2] for name in sys.modules if name.startswith("vec2s
 
 @pytest.mark.parametrize(
     "path",
-    [*LIBRARY, *sorted((ROOT / "tests").glob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))],
+    [*LIBRARY, *CHAPTERS, *TESTS, *BENCHMARKS],
     ids=lambda path: f"{path.parent.name}/{path.stem}",
 )
 def test_files_are_short(path):

@@ -6,10 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from vec2slug_lib import baselines, dataset, evaluation
-from vec2slug_lib.decodings import decoding_record
-from vec2slug_lib.pipeline import example_slugs
-from vec2slug_lib.runs import open_run
+from vec2slug_lib.common.workspace import current
+from vec2slug_lib.data import dataset
+from vec2slug_lib.evaluation import baselines, intervals, metrics
+from vec2slug_lib.evaluation.records import open_run
+from vec2slug_lib.experiments.decoding_variants import decoding_record
+from vec2slug_lib.experiments.run import example_slugs
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
@@ -24,7 +26,7 @@ def test_results_are_the_records():
     data = dataset.load()
     train, rows = data.part("train"), data.test_rows()
     slugs = train.pairs["slug"].tolist()
-    texts = pd.read_parquet(dataset.data_dir() / "text_baselines.parquet").set_index("id")
+    texts = pd.read_parquet(current().data / "text_baselines.parquet").set_index("id")
     systems = {
         "vec2slug, 4c": open_run("4c", "book").predictions["prediction"].tolist(),
         "recipe of the study, 3i": open_run("3i", "book").predictions["prediction"].tolist(),
@@ -37,14 +39,14 @@ def test_results_are_the_records():
     references = rows.pairs["slug"].tolist()
     found = {
         name: (
-            evaluation.token_overlap(predictions, references)[2].mean(),
-            evaluation.diversity(predictions)["value"],
+            metrics.token_overlap(predictions, references)[2].mean(),
+            intervals.diversity(predictions)["value"],
         )
         for name, predictions in systems.items()
     }
     for name, way in {"4c, not proofread": "risk-plain", "4c, with an index": "risk-index"}.items():
-        metrics = decoding_record("4c", way)["metrics"]
-        found[name] = (metrics["token_f1"]["value"], metrics["diversity"]["value"])
+        values = decoding_record("4c", way)["metrics"]
+        found[name] = (values["token_f1"]["value"], values["diversity"]["value"])
     claims = table()
     assert set(claims) == set(found)
     for name, (f1, diversity) in found.items():
@@ -59,7 +61,7 @@ def test_the_twelve_articles_are_the_records():
 
 
 def test_the_example_is_what_the_command_prints(capsys):
-    from vec2slug_lib.cli import main
+    from vec2slug_lib.cli.main import main
 
     (text, slug) = re.search(r'\$ vec2slug "(.+)"\n(\S+)\n', README).groups()
     assert main([text]) == 0

@@ -8,8 +8,8 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
-from vec2slug_lib.inference import DEFAULT_MODEL
-from vec2slug_lib.playground import READER, collect
+from vec2slug_lib.inference.predictor import DEFAULT_MODEL
+from vec2slug_lib.release.browser import READER, collect
 
 LOGGER = logging.getLogger(__name__)
 PAGE = "notebooks/13_playground"

@@ -1,0 +1,1 @@
+"""Code that serves one or few chapters of the book."""

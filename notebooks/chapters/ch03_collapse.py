@@ -1,0 +1,229 @@
+"""Why a bag-of-words classifier says the same of every page: its outputs taken apart, in numpy.
+
+All functions work on one score for each of k clusters of words, N rows at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from chapters.ch03_order import pairwise_order, position_order
+from vec2slug_lib.common.slugs import MAX_WORDS, MIN_WORDS, words
+from vec2slug_lib.common.vectors import Bools, Doubles, Floats, Ints
+from vec2slug_lib.evaluation import intervals, metrics
+from vec2slug_lib.model.mlp import Clusters, Outputs, WordLists, cut, spell, top
+
+RANKS = (1, 10, 100, 1000, 4000)  # of clusters by frequency, whose gradients are shown
+BANDS = (10, 100, 1000)  # last ranks of the frequency bands; one more takes the rest
+
+
+def multi_hot(clusters: Clusters, size: int) -> Bools:
+    """Which clusters each row has, [N, size]: for thousands of rows, not for a training set."""
+    found = np.zeros((len(clusters), size), dtype=bool)
+    for row, ids in zip(found, clusters, strict=True):
+        row[list(ids)] = True
+    return found
+
+
+def log_odds(rates: Floats) -> Floats:
+    """Natural logarithm of p / (1 - p)."""
+    return np.asarray(np.log(rates) - np.log1p(-rates))
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Probabilities of logits."""
+    return np.asarray(1 / (1 + np.exp(-logits.clip(-80, 80))))
+
+
+def set_f1(ids: Ints, counts: Ints, wanted: Bools) -> float:
+    """Macro F1 of the first ``counts`` [N] of ``ids`` [N, 8] against ``wanted`` [N, k]."""
+    hits = np.take_along_axis(wanted, ids, 1) & (np.arange(ids.shape[1]) < counts[:, None])
+    return float((2 * hits.sum(1) / (counts + wanted.sum(1))).mean())
+
+
+def above(scores: Floats, threshold: float) -> Ints:
+    """How many clusters of a row of ``scores`` [N, k] pass the threshold, from 3 to 8."""
+    return np.asarray((scores > threshold).sum(1).clip(MIN_WORDS, MAX_WORDS))
+
+
+def tune_threshold(scores: Floats, wanted: Bools) -> float:
+    """The threshold with the best set F1, of 41 quantiles of each row's eight highest scores."""
+    ids = top(scores)
+    best = np.take_along_axis(scores, ids, 1)
+    tried = np.quantile(best, np.linspace(0, 1, 41)).tolist()
+    return float(max(tried, key=lambda t: set_f1(ids, above(best, t), wanted)))
+
+
+def lift(scores: Floats, rates: Floats, strength: float) -> Floats:
+    """Logits [N, k] less a share of the base rates' log odds: what the page adds to the habit."""
+    return np.asarray(scores - np.float32(strength) * log_odds(rates))
+
+
+def tune_lift(scores: Floats, counts: Ints, rates: Floats, wanted: Bools) -> list[list[float]]:
+    """Set F1 of each strength of `lift`, as ``[strength, f1]``, best first; 0 is no lift."""
+    tried = np.linspace(0, 1, 11).tolist()
+    curve = [[a, set_f1(top(lift(scores, rates, a)), counts, wanted)] for a in tried]
+    return sorted(curve, key=lambda point: -point[1])
+
+
+def rules(
+    val: Outputs,
+    test: Outputs,
+    rates: Floats,
+    wanted: Bools,
+    names: Sequence[str],
+    references: Sequence[str],
+) -> dict[str, Any]:
+    """Three rules on the test rows: metrics, and the gain in Token F1 over ``top``, the study's.
+
+    ``threshold`` and ``lift`` have a ``setting`` tuned on validation; ``lift_curve`` shows how.
+
+    Args:
+        val: outputs for the validation rows.
+        test: outputs for the test rows.
+        rates: base rates [k].
+        wanted: true clusters of the validation rows.
+        names: word of each cluster.
+        references: true slugs of the test rows.
+    """
+    threshold = tune_threshold(val.tokens, wanted)
+    curve = tune_lift(val.tokens, val.counts, rates, wanted)
+    strength = curve[0][0]
+    ids, lifted = top(test.tokens), top(lift(test.tokens, rates, strength))
+    chosen = {
+        "top": (None, cut(ids, test.counts)),
+        "threshold": (threshold, cut(ids, above(test.tokens, threshold))),
+        "lift": (strength, cut(lifted, test.counts)),
+    }
+    usual = row_scores(spell(chosen["top"][1], names), references)
+    found: dict[str, Any] = {"lift_curve": sorted(curve)}
+    for name, (setting, lists) in chosen.items():
+        slugs = spell(lists, names)
+        rows = row_scores(slugs, references)
+        found[name] = {
+            "setting": setting,
+            **intervals.summarise({"token_f1": rows["token_f1"], "mean_words": rows["words"]}),
+            "gain": intervals.compare(rows, usual)["token_f1"],
+            "diversity": intervals.diversity(slugs),
+            "outputs": most_frequent(slugs),
+        }
+    return found
+
+
+def separation(scores: Floats, wanted: Bools) -> Floats:
+    """AUC of each cluster over the rows, [k]: 0.5 is chance; NaN where all rows or none have it."""
+    found = np.full(scores.shape[1], np.nan, np.float32)
+    for i in np.flatnonzero(wanted.any(0) & ~wanted.all(0)):
+        column, has = scores[:, i], wanted[:, i]
+        others = np.sort(column[~has])
+        below = [np.searchsorted(others, column[has], side) for side in ("left", "right")]
+        found[i] = np.mean(below) / len(others)
+    return found
+
+
+def by_band(values: Floats, rates: Floats) -> list[dict[str, float]]:
+    """Mean of ``values`` [k], NaN left out, over bands of clusters by frequency."""
+    ranked = np.argsort(-rates, kind="stable")
+    edges = [0, *[edge for edge in BANDS if edge < len(rates)], len(rates)]
+    found = []
+    for low, high in pairwise(edges):
+        known = values[ranked[low:high]]
+        known = known[~np.isnan(known)]
+        if len(known):
+            found.append({"first": low + 1, "last": high, "mean": float(known.mean())})
+    return found
+
+
+def variation(logits: Floats, wanted: Bools, rates: Floats) -> dict[str, Any]:
+    """How far logits [N, k] follow the page, and how far only the cluster's frequency.
+
+    Returns:
+        ``within``: standard deviation of a cluster's logit over rows, mean over clusters, where
+        each row's mean logit is taken off, as it does not change the row's choice; ``between``:
+        standard deviation over clusters of the mean logit; ``correlation``: of the logarithms of
+        mean predicted probability and base rate, 0 if either is constant; ``auc``: mean AUC by
+        frequency.
+    """
+    habit, found = np.log(rates), np.log(sigmoid(logits).mean(0) + 1e-12)
+    varied = min(np.ptp(habit), np.ptp(found)) > 0
+    return {
+        "within": float((logits - logits.mean(1, keepdims=True)).std(0).mean()),
+        "between": float(logits.mean(0).std()),
+        "correlation": float(np.corrcoef(habit, found)[0, 1]) if varied else 0.0,
+        "auc": by_band(separation(logits, wanted), rates),
+    }
+
+
+def pulls(logits: Floats, wanted: Bools, rates: Floats, names: Sequence[str]) -> dict[str, Any]:
+    """Mean ``|p - y|``, the gradient of BCE on a cluster's logit, for common and for rare clusters.
+
+    ``collapsed`` is what constant outputs at the base rates would feel, ``trained`` what ``logits``
+    [N, k] do; each is a mean over the clusters within a tenth of the rank. ``top_share`` is the
+    share of the sum over all clusters that the most frequent 1 % take.
+    """
+    ranked = np.argsort(-rates, kind="stable")
+    felt = {
+        "collapsed": np.abs(rates - wanted).mean(0)[ranked],
+        "trained": np.abs(sigmoid(logits) - wanted).mean(0)[ranked],
+    }
+    first = max(len(rates) // 100, 1)
+    rows = []
+    for rank in RANKS:
+        near = slice(round(0.9 * rank + 0.1) - 1, round(1.1 * rank))
+        if rank <= len(rates):
+            means = {name: float(values[near].mean()) for name, values in felt.items()}
+            rate = float(rates[ranked[near]].mean())
+            rows.append({"rank": rank, "word": names[ranked[rank - 1]], "base_rate": rate, **means})
+    shares = {name: float(v[:first].sum() / max(v.sum(), 1e-12)) for name, v in felt.items()}
+    return {"ranks": rows, "top_share": shares, "top_clusters": first}
+
+
+def most_frequent(slugs: Sequence[str], count: int = 10) -> dict[str, Any]:
+    """The most frequent slugs with their counts, and how many distinct ones there are."""
+    found = Counter(slugs)
+    return {"distinct": len(found), "rows": len(slugs), "most": found.most_common(count)}
+
+
+def orders(
+    lists: WordLists,
+    hidden: Floats,
+    train: tuple[Clusters, Floats],
+    names: Sequence[str],
+    references: Sequence[str],
+) -> dict[str, Any]:
+    """Three orders of the same word sets: metrics of each, and gains over descending score.
+
+    ROUGE-1 is the ceiling of ROUGE-L: what the best order of these words would reach.
+
+    Args:
+        lists: N word sets by descending score.
+        hidden: hidden layer of the same rows, [N, d].
+        train: clusters of the training slugs, and the hidden layer of the training rows.
+        names: word of each cluster.
+        references: N true slugs.
+    """
+    found = {
+        "score": lists,
+        "position": position_order(lists, hidden, *train),
+        "pairwise": pairwise_order(lists, train[0]),
+    }
+    per_row = {name: row_scores(spell(kept, names), references) for name, kept in found.items()}
+    gains = {name: intervals.compare(per_row[name], per_row["score"]) for name in list(found)[1:]}
+    ceiling = intervals.summarise({"rouge_l": metrics.rouge_1(spell(lists, names), references)})
+    measured = {name: intervals.summarise(rows) for name, rows in per_row.items()}
+    return {**measured, "best": ceiling, "gains": gains}
+
+
+def row_scores(slugs: Sequence[str], references: Sequence[str]) -> dict[str, Doubles]:
+    """Token F1, ROUGE-L, exact match and number of words of each slug, [N] each."""
+    return {
+        "token_f1": metrics.token_overlap(slugs, references)[2],
+        "rouge_l": metrics.rouge_l(slugs, references),
+        "exact_match": np.array([a == b for a, b in zip(slugs, references, strict=True)], float),
+        "words": np.array([len(words(slug)) for slug in slugs], float),
+    }

@@ -1,0 +1,192 @@
+"""Chapters 9 and 10 in numbers: what `interpret` sees over many rows, with intervals.
+
+Means are over tokens, intervals over pages: the tokens of a page are drawn together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vec2slug_lib.common.slugs import STOPWORDS
+from vec2slug_lib.common.vectors import Array
+from vec2slug_lib.common.vocabulary import EOS, PAD
+from vec2slug_lib.evaluation.intervals import Interval, mean_over, ratio_of
+from vec2slug_lib.model.decoder import Decoder
+from vec2slug_lib.model.interpret import (
+    SOURCES,
+    TARGETS,
+    hyphens_merged,
+    lens,
+    look,
+    source_kinds,
+    target_kinds,
+)
+
+ROUTES = ("prefix", "bos", "hyphen", "same word", "earlier words", "itself")
+LEADERS = ("the token written", "written before", "written later", "hyphen or eos", "another")
+BINS = 20  # of a distribution of shares
+EXAMPLES = 8  # tokens shown layer by layer
+
+
+def by_kind(values: Array, kinds: Array, names: Sequence[str]) -> dict[str, list[Interval]]:
+    """Means per kind of token that occurs and layer: values ``[L, N, T]``, kinds ``[N, T]``."""
+    return {
+        name: [mean_over(layer, kinds == kind) for layer in values]
+        for kind, name in enumerate(names)
+        if (kinds == kind).any()
+    }
+
+
+def shares(values: Array, kinds: Array, names: Sequence[str], size: int) -> dict[str, list[float]]:
+    """Shares of tokens by a whole number below ``size``, a kind: values and kinds ``[N, T]``."""
+    return {
+        name: (np.bincount(values[kinds == kind], minlength=size) / (kinds == kind).sum()).tolist()
+        for kind, name in enumerate(names)
+        if (kinds == kind).any()
+    }
+
+
+def routes(ids: Tensor, marks: Tensor) -> Tensor:
+    """Index into `ROUTES` of every position seen from every token, ``[N, T, 1 + T]``.
+
+    A hyphen belongs to the word that it ends, or where hyphens are merged to the one it begins.
+    """
+    n, t = ids.shape
+    hyphens = marks[ids]
+    word = hyphens.cumsum(1) - hyphens.long() * (not hyphens_merged(marks))
+    seen = torch.full((n, t, t), ROUTES.index("earlier words"))
+    seen[hyphens[:, None, :].expand(n, t, t)] = ROUTES.index("hyphen")
+    same = (word[:, :, None] == word[:, None, :]) & ~hyphens[:, None, :]
+    seen[same] = ROUTES.index("same word")
+    seen[:, :, 0] = ROUTES.index("bos")
+    seen[:, torch.arange(t), torch.arange(t)] = ROUTES.index("itself")
+    return torch.cat([torch.zeros(n, t, 1, dtype=torch.long), seen], dim=2)
+
+
+def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor) -> dict[str, Any]:
+    """Where tokens look, by their kind and by layer.
+
+    Returns:
+        ``prefix`` (kind to the share of attention that goes to the prefix, an interval a layer),
+        ``writes`` (the same by the kind of the token that is written next), ``even`` (kind to the
+        share if all positions in sight got the same), ``ratio`` (hyphens to subwords, an interval
+        a layer), ``heads`` (kind to the share of every head, ``[L][heads]``), ``spread`` (hyphens
+        and subwords: ``quartiles [L][3]`` and ``counts [L][BINS]``), ``places`` (first, middle and
+        last hyphen), ``entropy`` (bits, as ``prefix``), ``routing`` (kind to route to a share a
+        layer) and ``counts`` (tokens of each kind).
+    """
+    weights = look(model, vectors, ids).attention[:, :, :, 1:]  # from tokens only
+    kinds, nexts = source_kinds(ids, marks).numpy(), target_kinds(ids, marks)[:, 1:].numpy()
+    prefix = weights[..., 0].mean(2).numpy()
+    hyphens, subwords = (kinds == SOURCES.index(name) for name in ("hyphen", "subword"))
+    entropy = torch.special.entr(weights).sum(-1).mean(2).numpy() / np.log(2)
+    even = 1 / np.arange(2, ids.shape[1] + 2) + np.zeros(ids.shape)
+    way, mean = routes(ids, marks), weights.mean(2)
+    routed = np.stack([(mean * (way == i)).sum(-1).numpy() for i in range(len(ROUTES))])
+    heads = weights[..., 0].permute(0, 2, 1, 3).numpy()
+    present = {name: kinds == k for k, name in enumerate(SOURCES) if (kinds == k).any()}
+    return {
+        "prefix": by_kind(prefix, kinds, SOURCES),
+        "writes": by_kind(prefix[:, :, :-1], nexts, TARGETS),
+        "even": {name: float(even[rows].mean()) for name, rows in present.items()},
+        "ratio": [ratio_of([(layer, hyphens), (layer, subwords)]) for layer in prefix],
+        "heads": {name: heads[:, :, rows].mean(-1).tolist() for name, rows in present.items()},
+        "spread": {"hyphen": spread(prefix, hyphens), "subword": spread(prefix, subwords)},
+        "places": places(prefix, hyphens),
+        "entropy": by_kind(entropy, kinds, SOURCES),
+        "routing": {
+            name: dict(zip(ROUTES, routed[:, :, rows].mean(-1).tolist(), strict=True))
+            for name, rows in present.items()
+        },
+        "counts": {name: int(rows.sum()) for name, rows in present.items()},
+    }
+
+
+def spread(prefix: Array, chosen: Array) -> dict[str, Any]:
+    """Quartiles ``[L][3]`` of some tokens' shares, and counts ``[L][BINS]`` between 0 and 1."""
+    values = prefix[:, chosen]
+    return {
+        "quartiles": np.percentile(values, [25, 50, 75], axis=1).T.tolist(),
+        "counts": [np.histogram(layer, BINS, (0, 1))[0].tolist() for layer in values],
+    }
+
+
+def places(prefix: Array, hyphens: Array) -> dict[str, list[Interval]]:
+    """Share of attention on the prefix of a slug's first, middle and last hyphens, by layer."""
+    number = np.cumsum(hyphens, axis=1)
+    total = number[:, -1:]
+    kinds = np.where(number == total, 2, np.where(number == 1, 0, 1))
+    return by_kind(prefix, np.where(hyphens & (total > 1), kinds, -1), ("first", "middle", "last"))
+
+
+def lens_report(
+    model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor, strings: Sequence[str]
+) -> dict[str, Any]:
+    """When a token is decided, by its kind.
+
+    Returns:
+        ``probability``, ``rank`` (logarithm to base 10 of 1 + rank) and ``leads`` (share of tokens
+        that lead), each kind to an interval a layer, the input before the first layer included;
+        ``first`` (kind to shares of tokens by the first layer at which they lead, the last entry
+        those that never do) and ``settled`` (the same for the layer from which on they do);
+        ``agrees`` (share of leading tokens that also lead after the last layer) and ``stopwords``
+        (share of leading tokens that are one, the written token's last), both as ``leads``;
+        ``leaders`` (kind to shares by `LEADERS`, one list a layer); ``examples`` of tokens that
+        the last layer alone decides.
+    """
+    found, kinds = lens(model, vectors, ids), target_kinds(ids, marks)[:, 1:].numpy()
+    rank, leads = found.rank.numpy(), (found.rank == 0).numpy()
+    layers = len(rank)
+    first = np.where(leads.any(0), leads.argmax(0), layers)
+    settled = layers - np.cumprod(leads[::-1], axis=0).sum(0)
+    stop = np.array([token.removeprefix("-") in STOPWORDS for token in strings])
+    said = torch.cat([found.leader, ids[None, :, 1:]]).numpy()
+    who = leader_kinds(found.leader, ids, marks).numpy()
+    by_layer = [shares(layer, kinds, TARGETS, len(LEADERS)) for layer in who]
+    return {
+        "probability": by_kind(found.probability.numpy(), kinds, TARGETS),
+        "rank": by_kind(np.log10(1 + rank), kinds, TARGETS),
+        "leads": by_kind(leads.astype(float), kinds, TARGETS),
+        "first": shares(first, kinds, TARGETS, layers + 1),
+        "settled": shares(settled, kinds, TARGETS, layers + 1),
+        "agrees": by_kind((said[:-1] == said[-2]).astype(float), kinds, TARGETS),
+        "stopwords": by_kind(stop[said].astype(float), kinds, TARGETS),
+        "leaders": {name: [layer[name] for layer in by_layer] for name in by_layer[0]},
+        "counts": {name: int((kinds == k).sum()) for k, name in enumerate(TARGETS)},
+        "examples": late_tokens(found.leader, ids, settled == layers - 1, strings),
+    }
+
+
+def leader_kinds(leader: Tensor, ids: Tensor, marks: Tensor) -> Tensor:
+    """Index into `LEADERS` of each leading token ``[L, N, T - 1]`` of slugs ``ids [N, T]``."""
+    written, t = ids[:, 1:], ids.shape[1] - 1
+    place = torch.arange(t)
+    same = (leader[..., None] == written[:, None, :]) & (written != PAD)[:, None, :]
+    kinds = torch.full_like(leader, LEADERS.index("another"))
+    kinds[(same & (place > place[:, None])).any(-1)] = LEADERS.index("written later")
+    kinds[(same & (place < place[:, None])).any(-1)] = LEADERS.index("written before")
+    alone = torch.zeros_like(marks) if hyphens_merged(marks) else marks
+    kinds[alone[leader] | (leader == EOS)] = LEADERS.index("hyphen or eos")
+    kinds[leader == written] = LEADERS.index("the token written")
+    return kinds
+
+
+def late_tokens(
+    leader: Tensor, ids: Tensor, late: Array, strings: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Some tokens, drawn at random from those marked ``late [N, T - 1]``, with their leaders."""
+    cells = np.argwhere(late & (ids[:, 1:] != PAD).numpy())
+    chosen = np.sort(np.random.default_rng(0).permutation(len(cells))[:EXAMPLES])
+    return [
+        {
+            "text": "".join(strings[i] for i in ids[row, 1 : place + 1].tolist()),
+            "token": strings[int(ids[row, place + 1])],
+            "leaders": [strings[i] for i in leader[:, row, place].tolist()],
+        }
+        for row, place in cells[chosen].tolist()
+    ]

@@ -1,0 +1,152 @@
+"""The interactive figure of chapter 10: every step of some decodings, as compact JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from IPython.display import display_html
+from torch import Tensor
+
+from chapters.ch09_ablation import Subject, subject_of_run
+from vec2slug_lib.common.vectors import Floats
+from vec2slug_lib.data.examples import example_vectors, load_examples
+from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.evaluation.records import kept
+from vec2slug_lib.experiments.run import record
+from vec2slug_lib.experiments.score import predict
+from vec2slug_lib.model.interpret import layer_logits, look
+
+PAGES = 12  # test rows shown after the book's own articles
+UNIT = 10_000  # probabilities and shares of attention are whole numbers of 1 / UNIT
+CANDIDATES, LEADERS = 4, 10  # tokens listed for a layer, and for the output
+POINTS = 40  # of the curve of all tokens' probabilities, about evenly spaced in log rank
+STATIC = Path(__file__).parents[1] / "book" / "_static"
+
+
+def steps_record(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
+    """Steps of a run on the book's articles and its first test rows, see `steps_report`.
+
+    Raises:
+        Vec2SlugError: there is no record of them and the run's weights are not on disk.
+    """
+    run = record(experiment, preset)
+
+    def make() -> dict[str, Any]:
+        slugs = [run.examples[example.name] for example in load_examples()]
+        vectors = example_vectors(MiniLMEmbedder())
+        return steps_report(subject_of_run(experiment, preset, PAGES), vectors, slugs)
+
+    return kept(run, "steps", make, remake)
+
+
+def steps_of_subject(subject: Subject) -> dict[str, Any]:
+    """The same of any decoder, which writes the slugs of the articles first."""
+    vectors = example_vectors(MiniLMEmbedder())
+    slugs = [slug for slug, _ in predict(subject.model, vectors, subject.strings)]
+    return steps_report(subject.first(PAGES), vectors, slugs)
+
+
+def steps_report(subject: Subject, vectors: Floats, slugs: Sequence[str]) -> dict[str, Any]:
+    """Every step of the decoder on the book's articles and then on the subject's pages.
+
+    Args:
+        subject: the decoder and its pages.
+        vectors: of the articles ``[12, input_dim]``.
+        slugs: what the decoder wrote about them.
+
+    Returns:
+        ``size`` (of the vocabulary), ``ranks`` (at which ``curve`` is given) and ``examples``: each
+        ``name``, ``reference``, ``slug`` and ``steps``, see `steps_of`.
+    """
+    articles, size = load_examples(), len(subject.strings)
+    names = [f"Article: {article.title}" for article in articles]
+    names += [f"Test page: {slug}" for slug in subject.references]
+    whole = replace(
+        subject,
+        vectors=np.concatenate([vectors, subject.vectors]),
+        slugs=[*slugs, *subject.slugs],
+        references=[*(article.slug for article in articles), *subject.references],
+    )
+    ranks = np.unique(np.geomspace(1, size, POINTS).round().astype(int)).tolist()
+    examples = [
+        {"name": name, "reference": reference, "slug": slug, "steps": steps_of(whole, row, ranks)}
+        for row, (name, reference, slug) in enumerate(
+            zip(names, whole.references, whole.slugs, strict=True)
+        )
+    ]
+    return {"size": size, "ranks": ranks, "examples": examples}
+
+
+def steps_of(subject: Subject, row: int, ranks: Sequence[int]) -> list[dict[str, Any]]:
+    """What is inside the decoder before each token of one slug.
+
+    Args:
+        subject: the decoder and its pages.
+        row: which page.
+        ranks: of the tokens by probability, from 1.
+
+    Returns:
+        A step a token, ``<eos>`` included: ``token``, ``p`` (its probability), ``attention`` (a
+        layer to the shares of prefix, ``<bos>`` and each token so far, mean over heads), ``lens``
+        (input and each layer to the likeliest tokens with probabilities), ``top`` (the output's)
+        and ``curve`` (of all tokens: minus the logarithm to base 10 of the probability at each
+        rank, times 100). Shares and probabilities are whole numbers of 1 / ``UNIT``.
+    """
+    vectors = torch.from_numpy(subject.vectors[row : row + 1])
+    ids = subject.encode(subject.slugs[row : row + 1])
+    seen = look(subject.model, vectors, ids[:, :-1])
+    logits = layer_logits(subject.model, vectors, seen.states[:, :, 1:])[:, 0]
+    chances, weights = logits.softmax(-1), seen.attention[:, 0, :, 1:].mean(1)
+    sorted_logs = logits[-1].log_softmax(-1).sort(-1, descending=True).values / np.log(10)
+    chosen = sorted_logs[:, torch.as_tensor(ranks) - 1]
+    return [
+        {
+            "token": subject.strings[token],
+            "p": units(chances[-1, t, token]),
+            "attention": units(weights[:, t, : t + 2]),
+            "lens": [leaders(layer, subject.strings, CANDIDATES) for layer in chances[:, t]],
+            "top": leaders(chances[-1, t], subject.strings, LEADERS),
+            "curve": (-100 * chosen[t]).round().int().tolist(),
+        }
+        for t, token in enumerate(ids[0, 1:].tolist())
+    ]
+
+
+def units(values: Tensor) -> Any:
+    """Shares as whole numbers of 1 / ``UNIT``."""
+    return (values * UNIT).round().int().tolist()
+
+
+def leaders(chances: Tensor, strings: Sequence[str], count: int) -> list[list[Any]]:
+    """The likeliest tokens with their probabilities ``[V]``, as [string, units]."""
+    best = chances.topk(count)
+    return [[strings[i], p] for i, p in zip(best.indices.tolist(), units(best.values), strict=True)]
+
+
+def show_steps(models: dict[str, dict[str, Any]], label: str) -> None:
+    """Display the viewer, in JupyterLab or in the book.
+
+    Args:
+        models: name of a decoder to its steps.
+        label: what a screen reader calls the figure.
+    """
+    # "<" would let a token such as "</script>" end the element early.
+    spec = json.dumps({"unit": UNIT, "models": models}, separators=(",", ":"))
+    spec = spec.replace("<", "\\u003c")
+    markup = (
+        f'<div class="v2s-steps" role="group" tabindex="0" aria-label="{escape(label)}">'
+        f'<script type="application/json">{spec}</script>'
+        "<noscript>This figure needs JavaScript.</noscript></div>"
+    )
+    if "VEC2SLUG_BOOK" not in os.environ:  # the book's pages have both already
+        script, style = ((STATIC / name).read_text("utf-8") for name in ("steps.js", "steps.css"))
+        markup += f"<style>{style}</style><script>{script}</script>"
+    display_html(markup, raw=True)  # type: ignore[no-untyped-call]

@@ -1,0 +1,161 @@
+"""A tiny decoder taken apart: reports of cuts, heads and steps against what can be worked out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from chapters import ch09_ablation, ch10_steps
+from chapters.ch09_ablation import DRAWS, Subject, examine, greedy_slugs, routing_heads, ways
+from chapters.ch10_steps import CANDIDATES, LEADERS, UNIT
+
+from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.slugs import is_valid
+from vec2slug_lib.common.vocabulary import EOS, HYPHEN
+from vec2slug_lib.data.dataset import Dataset
+from vec2slug_lib.inference.beam_search import DecodingConfig, greedy
+from vec2slug_lib.model import merged_hyphens
+from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
+from vec2slug_lib.model.tokenizer import train_bpe
+
+SLUGS = ["the-bee-of-the-hive", "ants-in-the-hill", "bees-and-ants-and-hives"]
+ROWS = 8
+
+
+def make_subject(merged=False, layers=2):
+    """Random weights that tell pages apart and like to end words and slugs."""
+    tokenizer = train_bpe(SLUGS * 9, 90, merged)
+    torch.manual_seed(1)
+    config = DecoderConfig(
+        input_dim=12, embed_dim=16, num_heads=2, num_layers=layers,
+        vocab_size=tokenizer.get_vocab_size(),
+    )  # fmt: skip
+    model = Decoder(config).eval()
+    with torch.no_grad():
+        model.embedding_projection.weight.mul_(30)
+        model.position_embedding.weight.mul_(0.3)
+        model.output_projection.bias[[EOS, HYPHEN]] += 3
+    vectors = np.random.default_rng(0).normal(size=(ROWS, 12)).astype(np.float32)
+    references = [SLUGS[i % 3] for i in range(ROWS)]
+    written = Subject(model, tokenizer, vectors, references, references)
+    return replace(written, slugs=greedy_slugs(written))
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "merged"])
+def subject(request):
+    return make_subject(request.param)
+
+
+@pytest.fixture(scope="module")
+def found(subject):
+    return examine(subject)
+
+
+def test_greedy_without_a_cache_is_greedy():
+    subject = make_subject()
+    config = DecodingConfig(max_tokens=24)
+    expected = greedy(CachedDecoder(subject.model), subject.vectors, subject.strings, config)
+    assert subject.slugs == expected
+
+
+def test_cutting_nothing_costs_nothing(found):
+    nothing = found["cuts"]["nothing"]
+    assert nothing["added"]["all"] == {"value": 0, "low": 0, "high": 0}
+    assert nothing["reference"] == {"value": 0, "low": 0, "high": 0}
+    assert nothing["same"] == 1
+    assert nothing["lost"]["value"] == 0
+
+
+def test_without_any_sight_of_the_prefix_all_pages_are_one(found):
+    everything = found["cuts"]["everything"]
+    assert len(set(everything["slugs"])) == 1
+    assert everything["diversity"] == pytest.approx(1 / ROWS, abs=1e-5)
+    assert everything["added"]["all"]["value"] != 0
+
+
+def test_every_cut_leaves_slugs_valid_and_is_told_apart(found):
+    cuts = found["cuts"]
+    assert [name for name in cuts if "random" in name] == [
+        f"random heads {draw + 1}" for draw in range(DRAWS)
+    ]
+    assert all(is_valid(slug) for cut in cuts.values() for slug in cut["slugs"])
+    losses = [cuts[name]["loss"] for name in ("nothing", "hyphen", "subword", "bos", "everything")]
+    assert len(set(losses)) == 5
+
+
+def test_a_record_is_json_with_short_numbers(found, subject):
+    assert found["merged"] == merged_hyphens.is_merged(subject.strings)
+    assert found["rows"] == ROWS
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert ch09_ablation.rounded({"a": [(1.23456789, 2)], "b": "c"}) == {
+        "a": [[1.23457, 2]], "b": "c"
+    }  # fmt: skip
+
+
+def test_routing_heads_are_as_many_as_a_layer_has():
+    assert routing_heads([[0.1, 0.9], [0.8, 0.2], [0.85, 0.3]]) == [(0, 1), (2, 0)]
+
+
+def test_random_heads_are_others(subject):
+    routing = [(0, 1), (1, 0)]
+    ids = subject.encode(subject.slugs)
+    for name, blocked in ways(subject, routing).items():
+        if "heads" not in name:
+            continue
+        cut = [(i, j) for i in range(2) for j in range(2) if blocked(i, ids)[0, j].all()]
+        assert len(cut) == 2
+        assert (set(cut) == set(routing)) == (name == "routing heads")
+        assert (set(cut) & set(routing) == set()) == (name != "routing heads")
+
+
+@pytest.mark.parametrize("run", ["plain"], indirect=True)  # the other is proofread by MiniLM
+def test_a_release_is_taken_as_its_own_writer(release):
+    vectors = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    pages = Dataset(pd.DataFrame({"slug": ["bee-of-hive", "ant-of-hill"]}), vectors)
+    subject = ch09_ablation.subject_of_release(release, pages)
+    assert all(is_valid(slug) for slug in subject.slugs)
+    assert subject.references == ["bee-of-hive", "ant-of-hill"]
+
+
+def test_a_release_for_other_vectors_is_refused(release):
+    pages = Dataset(pd.DataFrame({"slug": ["bee-of-hive"]}), np.eye(1, 12, dtype=np.float32))
+    with pytest.raises(Vec2SlugError, match="width 24"):
+        ch09_ablation.subject_of_release(release, pages)
+
+
+def test_steps_are_those_of_the_model(subject):
+    ranks, row = [1, 2, 5, len(subject.strings)], 3
+    found = ch10_steps.steps_of(subject, row, ranks)
+    ids = subject.encode(subject.slugs[row : row + 1])
+    vectors = torch.from_numpy(subject.vectors[row : row + 1])
+    with torch.no_grad():
+        chances = subject.model(vectors, ids[:, :-1])[0].softmax(-1)
+    assert [step["token"] for step in found] == [subject.strings[i] for i in ids[0, 1:]]
+    for t, step in enumerate(found):
+        own, ordered = chances[t], chances[t].sort(descending=True).values
+        assert step["p"] == pytest.approx(UNIT * float(own[ids[0, t + 1]]), abs=0.51)
+        assert [p for _, p in step["top"]] == pytest.approx(
+            (UNIT * ordered[:LEADERS]).tolist(), abs=0.51
+        )
+        # The last layer's lens is the output.
+        assert step["lens"][-1] == step["top"][:CANDIDATES]
+        assert len(step["lens"]) == 3
+        for shares in step["attention"]:
+            assert len(shares) == t + 2
+            assert sum(shares) == pytest.approx(UNIT, abs=len(shares))
+        logs = [-100 * float(ordered[rank - 1].log10()) for rank in ranks]
+        assert step["curve"] == pytest.approx(logs, abs=0.6)
+
+
+def test_the_viewer_s_data_can_end_no_element(capsys, monkeypatch):
+    monkeypatch.setenv("VEC2SLUG_BOOK", "1")
+    shown = []
+    monkeypatch.setattr(ch10_steps, "display_html", lambda markup, raw: shown.append(markup))
+    ch10_steps.show_steps({"</script>": {"examples": []}}, 'a "label"')
+    (markup,) = shown
+    body = markup.split('type="application/json">')[1].split("</script>")[0]
+    assert json.loads(body) == {"unit": UNIT, "models": {"</script>": {"examples": []}}}
+    assert 'aria-label="a &quot;label&quot;"' in markup

@@ -1,0 +1,335 @@
+import json
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.slugs import is_valid
+from vec2slug_lib.evaluation.metrics import token_overlap
+from vec2slug_lib.experiments.score import least_risk_slugs
+from vec2slug_lib.inference.beam_search import search
+from vec2slug_lib.inference.index import Index
+from vec2slug_lib.inference.predictor import (
+    DEFAULT_MODEL,
+    WEIGHTS,
+    Sidecar,
+    SlugPredictor,
+    with_hash,
+)
+from vec2slug_lib.model.decoder import CachedDecoder
+from vec2slug_lib.model.weights import read_weights
+from vec2slug_lib.release.release import ensure_graphs, load_release
+
+
+def vectors(n, width, seed=0):
+    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
+
+
+def test_onnx_and_torch_give_the_same_slugs(release):
+    predictor = SlugPredictor.from_dir(release)
+    rows = vectors(20, 24)
+    ours = predictor.predict_topk(rows, 3)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    sidecar = Sidecar.load(release / "model.json")
+    stepper = CachedDecoder(load_release(release))
+    if sidecar.risk is None:
+        theirs = search(stepper, unit, sidecar.token_strings, sidecar.decoding, 3).candidates
+    else:
+        strings, risk = sidecar.token_strings, sidecar.risk
+        theirs = [
+            row[:3] for row in least_risk_slugs(stepper.model, unit, strings, risk).candidates
+        ]
+    for one, other in zip(ours, theirs, strict=True):
+        assert [c.slug for c in one] == [c.slug for c in other]
+        np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-3)
+
+
+def test_the_graphs_are_made_on_first_use_and_only_then(release, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(release, folder)
+    (folder / "model_cached.onnx").unlink()
+    (folder / "model.onnx").unlink()
+    with pytest.raises(Vec2SlugError, match="make it once with: vec2slug export"):
+        SlugPredictor.from_dir(folder)
+    ensure_graphs(folder)
+    slugs = SlugPredictor.from_dir(folder).predict(vectors(3, 24))
+    written = (folder / "model_cached.onnx").stat().st_mtime_ns
+    ensure_graphs(folder)
+    assert SlugPredictor.from_dir(folder).predict(vectors(3, 24)) == slugs
+    assert (folder / "model_cached.onnx").stat().st_mtime_ns == written
+
+
+def studys_layout(release, folder):
+    """A copy of a release as the study would have written it: without our files and hashes."""
+    shutil.copytree(release, folder)
+    state = read_weights(load_release(release), release / WEIGHTS[0])
+    torch.save(state, folder / "model.pt")
+    for name in ("model.safetensors", "model_cached.onnx", "model_quantized.onnx"):
+        (folder / name).unlink()
+    for name in ("manifest.train.json", "manifest.onnx.json"):
+        (folder / name).write_text('{"tolerance": 0.001, "sha256": "of something else"}')
+    return folder
+
+
+@pytest.mark.parametrize("run", ["plain"], indirect=True)
+def test_a_folder_of_the_study_gets_a_cache_from_its_weights(release, tmp_path):
+    folder = studys_layout(release, tmp_path / "study")
+    expected = SlugPredictor.from_dir(release).predict_topk(vectors(5, 24), 2)
+    ensure_graphs(folder)
+    predictor = SlugPredictor.from_dir(folder)
+    assert predictor.cached
+    found = predictor.predict_topk(vectors(5, 24), 2)
+    assert [[c.slug for c in row] for row in found] == [[c.slug for c in row] for row in expected]
+
+
+def test_a_folder_without_weights_is_read_without_a_cache(release, tmp_path):
+    folder = studys_layout(release, tmp_path / "study")
+    (folder / "model.pt").unlink()
+    predictor, rows = SlugPredictor.from_dir(folder), vectors(5, 24)
+    assert not predictor.cached
+    assert predictor.predict(rows) == SlugPredictor.from_dir(release).predict(rows)
+    with pytest.raises(Vec2SlugError, match=r"expected model_quantized\.onnx in"):
+        SlugPredictor.from_dir(folder, "int8")
+
+
+def test_a_pickle_that_would_run_code_is_refused(release, tmp_path):
+    folder = studys_layout(release, tmp_path / "study")
+
+    class Evil:
+        def __reduce__(self):
+            return (Path(tmp_path / "ran").touch, ())
+
+    with (folder / "model.pt").open("wb") as file:
+        pickle.dump({"embedding_projection.weight": Evil()}, file, protocol=2)
+    with pytest.raises(Vec2SlugError, match="expected weights in"):
+        ensure_graphs(folder)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_rows_stream_in_order_from_an_array_a_file_and_an_iterator(release, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "vec2slug_lib.inference.predictor.ROWS", 16
+    )  # several pieces, several workers
+    predictor, rows = SlugPredictor.from_dir(release), vectors(23, 24)
+    alone = [predictor.predict(rows[i : i + 1])[0] for i in range(23)]
+    np.save(tmp_path / "rows.npy", rows)
+    done = []
+    for given_rows in (rows, np.load(tmp_path / "rows.npy", mmap_mode="r"), iter(rows)):
+        found = predictor.stream(given_rows, progress=done.append)
+        assert [candidates[0].slug for candidates in found] == alone
+        assert sum(done) == 23
+        done.clear()
+    assert list(predictor.stream(iter([]))) == []
+
+
+def test_a_stream_takes_no_more_rows_than_it_needs(release, monkeypatch):
+    monkeypatch.setattr("vec2slug_lib.inference.predictor.ROWS", 8)
+    taken = []
+
+    def endless():
+        for i in range(10**9):
+            taken.append(i)
+            yield vectors(1, 24, i)[0]
+
+    first = next(SlugPredictor.from_dir(release).stream(endless()))
+    assert is_valid(first[0].slug)
+    assert len(taken) < 50
+
+
+def test_a_bad_row_of_a_stream_is_named_and_what_came_before_is_kept(release, monkeypatch):
+    monkeypatch.setattr("vec2slug_lib.inference.predictor.ROWS", 16)
+    rows = vectors(9, 24)
+    rows[6] = np.nan
+    found = []
+    with pytest.raises(Vec2SlugError, match="row 6 is not finite"):
+        found.extend(SlugPredictor.from_dir(release).stream(iter(rows)))
+    assert 2 <= len(found) <= 6
+    with pytest.raises(Vec2SlugError, match="rows of one shape from row 0"):
+        list(SlugPredictor.from_dir(release).stream(iter([rows[0], rows[1, :5]])))
+    with pytest.raises(Vec2SlugError, match="k of 1 or more"):
+        next(SlugPredictor.from_dir(release).stream(rows, 0))
+
+
+def test_int8_is_valid_and_independent_of_neighbours(release):
+    predictor, rows = SlugPredictor.from_dir(release, "int8"), vectors(9, 24)
+    together = predictor.predict(rows)
+    assert all(is_valid(slug) for slug in together)
+    assert [predictor.predict(rows[i : i + 1])[0] for i in range(9)] == together
+    with pytest.raises(Vec2SlugError, match="precision to be one of"):
+        SlugPredictor.from_dir(release, "int4")
+
+
+KINDS = st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, np.bool_])
+
+
+@settings(max_examples=60)
+@given(st.data(), KINDS)
+def test_any_input_of_the_right_width_gives_slugs_or_a_clear_error(release, data, kind):
+    rows = data.draw(arrays(kind, st.tuples(st.integers(0, 3), st.just(24))))
+    with np.errstate(all="ignore"):
+        bad = len(rows) == 0 or not np.isfinite(rows).all() or (np.abs(rows) == 0).all(axis=1).any()
+    predictor = SlugPredictor.from_dir(release)
+    if bad:
+        with pytest.raises(Vec2SlugError, match=r"expected (finite|vectors)"):
+            predictor.predict_topk(rows, 2)
+        return
+    for candidates in predictor.predict_topk(rows, 2):
+        for slug, score in candidates:
+            assert re.fullmatch("[a-z0-9]+(-[a-z0-9]+){2,7}", slug)
+            assert 3 <= len(slug) <= 80
+            assert np.isfinite(score)
+
+
+@settings(max_examples=60)
+@given(
+    st.one_of(
+        arrays(st.sampled_from(["f4", "f8", "c8", "U3", "M8[s]"]), array_shapes(max_side=5)),
+        st.none(), st.text(max_size=5), st.integers(), st.dictionaries(st.text(), st.floats()),
+        st.recursive(st.floats() | st.text(max_size=2), lambda part: st.lists(part, max_size=4)),
+    )
+)  # fmt: skip
+def test_any_other_input_is_a_clear_error(release, rows):
+    predictor = SlugPredictor.from_dir(release)
+    with pytest.raises(Vec2SlugError, match="expected vectors of shape"):
+        predictor.predict(rows)
+    if isinstance(rows, Iterable) and not len(rows):  # nothing to stream is no mistake
+        return
+    with pytest.raises(Vec2SlugError, match=r"expected (vectors|an array|rows)"):
+        list(predictor.stream(rows))
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-20, 1e20))
+@settings(max_examples=15)
+def test_any_direction_and_length_gives_valid_slugs(release, seed, scale):
+    found = SlugPredictor.from_dir(release).predict_topk(vectors(2, 24, seed) * scale, 5)
+    for candidates in found:
+        assert 1 <= len(candidates) <= 5
+        assert all(is_valid(slug) for slug, _ in candidates)
+        assert [c.score for c in candidates] == sorted((c.score for c in candidates), reverse=True)
+
+
+def test_a_row_does_not_depend_on_its_neighbours(release):
+    predictor, rows = SlugPredictor.from_dir(release), vectors(9, 24)
+    together = predictor.predict(rows)
+    assert [predictor.predict(rows[i : i + 1])[0] for i in range(9)] == together
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (np.ones((2, 7)), r"\[N, 24\], got an array of shape \[2, 7\]"),
+        (np.full((1, 24), np.nan), "row 0 is not finite"),
+        (np.zeros((1, 24)), "row 0 is zero"),
+        (np.ones((0, 24)), "got none"),
+    ],
+)
+def test_bad_vectors(release, rows, message):
+    with pytest.raises(Vec2SlugError, match=message):
+        SlugPredictor.from_dir(release).predict(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("model.json", None, "expected a file at"),
+        ("model.json", b"{}", "expected a model description"),
+        ("model.json", b'{"model": {"inp', "expected JSON"),
+        ("model_cached.onnx", b"not a graph", "expected a whole ONNX graph"),
+        ("manifest.onnx.json", b'{"sha', "expected JSON"),
+    ],
+)
+def test_damaged_release(release, tmp_path, name, content, message):
+    folder = tmp_path / "copy"
+    shutil.copytree(release, folder)
+    (folder / "manifest.train.json").unlink()  # no hashes: each check for itself
+    (folder / "manifest.onnx.json").unlink()
+    (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
+    with pytest.raises(Vec2SlugError, match=message):
+        SlugPredictor.from_dir(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.json", "model_cached.onnx"])
+def test_tampered_files_are_refused(release, tmp_path, name):
+    folder = tmp_path / "copy"
+    shutil.copytree(release, folder)
+    if name == "model.safetensors":
+        (folder / "model_cached.onnx").unlink()
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(Vec2SlugError, match="SHA-256"):
+        ensure_graphs(folder)
+        SlugPredictor.from_dir(folder)
+
+
+def test_neither_graph_nor_weights(release, tmp_path):
+    shutil.copy(release / "model.json", tmp_path / "model.json")
+    with pytest.raises(Vec2SlugError, match=r"expected model_cached\.onnx in"):
+        SlugPredictor.from_dir(tmp_path)
+
+
+def test_hash_by_hand():
+    # SHA-256 of "abc" begins ba7816bf.
+    assert with_hash("amelia-earhart", b"abc") == "amelia-earhart-ba781"
+    assert with_hash("amelia-earhart", b"abd") != "amelia-earhart-ba781"
+
+
+def test_the_released_model_loads_without_torch():
+    code = (
+        "import sys, numpy as np\n"
+        "from vec2slug_lib.inference.predictor import SlugPredictor\n"
+        "print(SlugPredictor.from_dir().predict(np.eye(384)[:2]))\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    ensure_graphs(DEFAULT_MODEL)  # the first use needs torch
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(is_valid(slug) for slug in json.loads(done.stdout.replace("'", '"')))
+
+
+@pytest.mark.parametrize("run", ["plain"], indirect=True)
+def test_witnesses_need_a_word_head(release):
+    index = Index(np.eye(24, dtype=np.float32)[:1], ["bee-of-hive-life"])
+    for witness in ({"index": index}, {"read": lambda texts: np.eye(24)[:1]}):
+        with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
+            SlugPredictor.from_dir(release, **witness)
+
+
+@pytest.mark.parametrize("run", ["headed"], indirect=True)
+def test_an_index_of_known_slugs_has_a_say(release):
+    rows, known = vectors(4, 24), "bee-of-hive-life"
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index = Index(rows, [known] * 4)
+    without, asked = (SlugPredictor.from_dir(release, index=given) for given in (None, index))
+
+    def shared(predictor):
+        return token_overlap(predictor.predict(rows), [known] * 4)[2].mean()
+
+    assert shared(asked) >= shared(without)
+    scores = [[c[0].score for c in p.predict_topk(rows, 1)] for p in (asked, without)]
+    assert scores[0] != scores[1]
+
+
+@pytest.mark.parametrize("run", ["headed"], indirect=True)
+def test_slugs_can_be_proofread(release):
+    rows = vectors(4, 24)
+    liked = SlugPredictor.from_dir(release).predict_topk(rows, 3)[0][-1].slug
+
+    def read(texts):
+        """Nearer to the page of the first row the more a text is like the third candidate."""
+        alike = [text.replace(" ", "-") == liked for text in texts]
+        unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.where(np.array(alike)[:, None], unit[0], -unit[0])
+
+    assert SlugPredictor.from_dir(release, read=read).predict(rows)[0] == liked

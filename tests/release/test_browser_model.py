@@ -1,0 +1,358 @@
+"""The playground in Chromium: the slugs of Python, and every control as a person would use it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import BOOK, SCREENS, open_model, served, until, visit
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from vec2slug_lib.common.files import read_json
+from vec2slug_lib.data import dataset
+from vec2slug_lib.embedding.minilm import MAX_TOKENS, MiniLMEmbedder, model_folder
+from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
+from vec2slug_lib.inference.steppers import GRAPHS
+from vec2slug_lib.release.browser import RUNTIME, collect
+
+PAGE = "notebooks/13_playground.html"
+FILES = BOOK / "_static/playground"
+CLOSE = 1e-3  # scores nearer than this may change places
+SLUGS = """async ([rows, topK]) => {
+  const found = [];
+  for (const row of rows) {
+    const { candidates } = await client.ask("slug", { vector: Float32Array.from(row), topK });
+    found.push(candidates.map(({ slug, score }) => [slug, score]));
+  }
+  return found;
+}"""
+
+
+@pytest.fixture(scope="module")
+def page(browser, root):
+    """The playground's page, not started, with the model open behind it."""
+    with visit(browser, root + PAGE, root) as (page, problems):
+        open_model(page, f"{root}_static/playground/")
+        yield page
+        assert not problems
+
+
+def in_browser(page, rows, top_k):
+    """Candidates of each row."""
+    return page.evaluate(SLUGS, [np.asarray(rows, np.float32).tolist(), top_k])
+
+
+def test_the_best_slug_is_that_of_python(page):
+    rows = dataset.load().part("test").vectors[:200]
+    expected = SlugPredictor.from_dir(precision="int8").predict_topk(rows, 8)
+    pairs = list(zip(in_browser(page, rows, 8), map(dict, expected), strict=True))
+    same = [found[0][0] == next(iter(scores)) for found, scores in pairs]
+    assert np.mean(same) >= 0.99
+    for found, scores in pairs:
+        assert scores.get(found[0][0], 0) == pytest.approx(max(scores.values()), abs=CLOSE)
+    gaps = [abs(score - scores[slug]) for found, scores in pairs for slug, score in found[:1]]
+    # Where a value lies between two bytes, either may be taken: few scores feel it.
+    assert np.median(gaps) < 1e-5
+    assert np.max(gaps) < 0.02
+
+
+def test_all_candidates_of_tiny_models_are_those_of_python(browser, release, tmp_path):
+    # In float32, so that nothing is rounded to bytes.
+    made, exact = tmp_path / "playground", tmp_path / "exact"
+    shutil.copytree(release, exact)
+    shutil.copy(release / GRAPHS["float32"], exact / GRAPHS["int8"])
+    assert not collect(FILES, exact, FILES / "reader.onnx", FILES, made)
+    rows = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
+    with served(tmp_path) as home, visit(browser, f"{home}playground/files.json", home) as opened:
+        page, _ = opened  # the icon that a browser asks for is not there
+        open_model(page, f"{home}playground/", reader=False)
+        for top_k in (1, 8):
+            found = in_browser(page, rows, top_k)
+            expected = SlugPredictor.from_dir(release).predict_topk(rows, top_k)
+            for row, candidates in zip(found, expected, strict=True):
+                # Of an untrained model, many candidates are as good as equal.
+                scores = [candidate.score for candidate in candidates]
+                assert [score for _, score in row] == pytest.approx(scores, abs=CLOSE)
+                known = dict(candidates)
+                shared = [(slug, score) for slug, score in row if slug in known]
+                assert len(shared) >= len(candidates) - 1
+                for slug, score in shared:
+                    assert score == pytest.approx(known[slug], abs=CLOSE)
+
+
+letters = st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFFF)
+texts = st.text(letters | st.sampled_from(" \t\nabcdeéßÅ中國'’-.!#_"), max_size=60)
+
+
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@given(st.lists(texts, min_size=10, max_size=30))
+def test_tokens_are_those_of_the_tokenizers_library(page, many):
+    tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    many += ["[SEP] and [MASK]", "a" * 101, "word " * 300, "naïve café İstanbul ǅ ΑΣ"]
+    expected = [tokenizer.encode(text).ids for text in many]
+    assert page.evaluate("texts => client.ask('tokens', { texts })", many) == expected
+
+
+def test_vectors_of_texts_lie_beside_those_of_the_float32_weights(page):
+    texts = ["How to bake bread at home", "The eruption of Mount St. Helens in May 1980"]
+    ask = "async text => Array.from((await client.ask('text', { text, topK: 1 })).vector)"
+    found = np.array([page.evaluate(ask, text) for text in texts])
+    cosines = (found * MiniLMEmbedder().embed(texts)).sum(axis=1)
+    assert cosines.min() > 0.98
+    assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_nothing_is_loaded_before_it_is_asked_for(browser, root):
+    asked = []
+    with visit(browser, "about:blank", root) as (page, problems):
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(root + PAGE)
+        button = page.get_by_role("button", name="Start")
+        size = sum(file["bytes"] for kind in ("writer", "reader") for file in manifest()[kind])
+        assert f"{size / 1e6:.0f} MB" in button.inner_text()
+        assert not [url for url in asked if url.endswith((".onnx", ".wasm"))]
+        assert not problems
+
+
+def manifest():
+    return read_json(FILES / "files.json")
+
+
+@contextmanager
+def started(browser, root, **screen):
+    """The page after Start, with its first slug."""
+    with visit(browser, root + PAGE, root, **screen) as (page, problems):
+        page.get_by_role("button", name="Start").click()
+        page.get_by_text("works offline").wait_for()
+        yield page
+        assert not problems
+
+
+def slug_after(page, act, *arguments, **options):
+    """The slug that is shown once an action has changed the candidates or their scores."""
+    read = "document.querySelector('#v2s-playground .v2s-table').textContent"
+    before = page.evaluate(read)
+    act(*arguments, **options)
+    until(page, f"before => ![before, ''].includes({read})", before)
+    return page.locator(".v2s-slug").inner_text()
+
+
+def wait_for_slug(page, pattern):
+    read = "document.querySelector('.v2s-slug').textContent"
+    until(page, f"pattern => new RegExp(pattern).test({read})", pattern)
+
+
+def shown(page):
+    """Candidates and their scores, as the table has them."""
+    table = page.locator("#v2s-playground .v2s-table").first
+    slugs, scores = table.locator("td:first-child"), table.locator("td.num")
+    return list(zip(slugs.all_inner_texts(), scores.all_inner_texts(), strict=True))
+
+
+def written(candidates):
+    """Candidates as the table should have them."""
+    return [(candidate.slug, f"{candidate.score:.3f}") for candidate in candidates]
+
+
+def test_examples_show_text_reference_and_candidates(browser, root):
+    examples = read_json(FILES / "examples.json")
+    assert len(examples) >= 10
+    vectors = np.array([example["vector"] for example in examples], np.float32)
+    expected = SlugPredictor.from_dir(precision="int8").predict_topk(vectors, 5)
+    with started(browser, root) as page:
+        for example, candidates in list(zip(examples, expected, strict=True))[1:4]:
+            pick = page.get_by_label("Example", exact=True).last
+            found = slug_after(page, pick.select_option, label=example["title"])
+            assert found == candidates[0].slug
+            assert shown(page) == written(candidates)
+            assert example["slug"] in page.locator("#v2s-playground").inner_text()
+            said = page.get_by_role("region", name="Text of the example").inner_text()
+            assert said.split() == example["text"].split()
+
+
+def test_typing_shows_the_slug_without_a_button(browser, root):
+    with started(browser, root) as page:
+        page.get_by_label("Text", exact=True).check()
+        field = page.get_by_label("Your text")
+        field.press_sequentially("how to bake bread", delay=5)
+        wait_for_slug(page, "bread|bak")
+        field.fill("The eruption of a volcano in Iceland")
+        wait_for_slug(page, "volcan|iceland")
+
+
+def test_numbers_are_checked_and_used(browser, root):
+    vector = dataset.load().part("test").vectors[0]
+    expected = SlugPredictor.from_dir(precision="int8").predict(vector[None])[0]
+    with started(browser, root) as page:
+        page.get_by_label("Numbers", exact=True).check()
+        field, use = page.get_by_label("A vector of 384"), page.get_by_text("Use these numbers")
+        bad = {
+            "1 2 3": "Expected 384 numbers, got 3.",
+            "": "Expected 384 numbers, got none.",
+            json.dumps([0.0] * 384): "Expected a vector with a direction, got only zeros.",
+            "1 " * 383 + "x": "Expected 384 finite numbers, but number 384 is “x”.",
+            "1e39 " * 384: "Expected numbers within float32, got larger ones.",
+        }
+        for text, message in bad.items():
+            field.fill(text)
+            use.click()
+            assert page.get_by_role("alert").inner_text() == message
+        for text in (json.dumps(vector.tolist()), "\n".join(map(str, vector))):
+            slug_after(page, page.get_by_text("Draw a random vector").click)
+            field.fill(text)
+            assert slug_after(page, use.click) == expected
+        assert page.get_by_role("alert").inner_text() == ""
+
+
+def drag(page, share):
+    """Drag over the strip from near its left end."""
+    canvas = page.locator("#v2s-playground canvas")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 3, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * share, y, steps=4)
+    page.mouse.up()
+
+
+def test_a_range_of_bands_is_changed_by_dragging_and_undone(browser, root):
+    with started(browser, root) as page:
+        before = shown(page)
+        page.get_by_label("Operation").select_option("invert")
+        slug_after(page, drag, page, 0.6)
+        assert shown(page) != before
+        assert "One change" in page.locator("#v2s-playground").inner_text()
+        width = page.locator("#v2s-playground canvas").bounding_box()["width"]
+        assert page.get_by_label("From band").input_value() == str(1 + int(3 / width * 384))
+        slug_after(page, page.get_by_role("button", name="Undo").click)
+        assert shown(page) == before
+        assert page.get_by_role("button", name="Undo").is_disabled()
+
+
+@pytest.mark.parametrize("operation", ["invert", "zero", "scale", "noise"])
+def test_a_range_of_bands_is_changed_by_keyboard(browser, root, operation):
+    with started(browser, root) as page:
+        page.get_by_label("Operation").select_option(operation)
+        for label, band in (("From band", "1"), ("to", "300")):
+            page.get_by_label(label, exact=True).fill(band)
+        slug_after(page, page.get_by_role("button", name="Apply").press, "Enter")
+        says = page.locator(".v2s-strip-box p").inner_text()
+        assert "One change" in says
+        assert float(says.split()[-1].rstrip(".")) < 1
+
+
+def test_nothing_is_left_of_a_vector_whose_bands_are_all_zero(browser, root):
+    with started(browser, root) as page:
+        page.get_by_label("Operation").select_option("zero")
+        for label, band in (("From band", "1"), ("to", "384")):
+            page.get_by_label(label, exact=True).fill(band)
+        page.get_by_role("button", name="Apply").click()
+        assert "Nothing would be left" in page.locator(".v2s-strip-box p").inner_text()
+        page.get_by_label("to", exact=True).fill("385")
+        page.get_by_role("button", name="Apply").click()
+        assert "from 1 to 384" in page.locator(".v2s-strip-box p").inner_text()
+
+
+def test_the_way_between_two_examples(browser, root):
+    examples = read_json(FILES / "examples.json")[:2]
+    vectors = np.array([example["vector"] for example in examples], np.float32)
+    expected = SlugPredictor.from_dir(precision="int8").predict(vectors)
+    with started(browser, root) as page:
+        slug_after(page, page.get_by_label("Between two").check)
+        way = page.get_by_label("Way", exact=True)
+        for key, slug in (("End", expected[1]), ("Home", expected[0])):
+            assert slug_after(page, way.press, key) == slug
+        assert "0 % of the way" in page.locator("#v2s-playground").inner_text()
+
+
+def test_steps_show_what_was_alive_and_what_ended(browser, root):
+    with started(browser, root) as page:
+        slug = page.locator(".v2s-slug").inner_text()
+        page.locator("summary", has_text="Each step of the search").click()
+        slider = page.get_by_label("Step", exact=True)
+        slider.press("Home")
+        tables = page.locator("details .v2s-table")
+        assert "Step 1 of" in tables.inner_text()
+        assert tables.locator("tbody tr").count() == 8
+        slider.press("End")
+        ended = []
+        for _ in range(int(slider.get_attribute("max"))):
+            ended += tables.locator("td:first-child").all_inner_texts()
+            slider.press("ArrowLeft")
+        assert slug in ended
+
+
+def test_works_offline_once_loaded(browser, root):
+    with started(browser, root) as page:
+        page.context.set_offline(True)
+        page.get_by_label("Text", exact=True).check()
+        assert slug_after(page, page.get_by_label("Your text").fill, "growing tomatoes")
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_fits_the_screen_and_speaks_to_screen_readers(browser, root, screen):
+    with started(browser, root, **SCREENS[screen]) as page:
+        for source in ("Example", "Text", "Between two", "Numbers"):
+            page.get_by_label(source, exact=True).first.check()
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= SCREENS[screen]["viewport"]["width"]
+            found = Axe().run(page, "#v2s-playground", {"preload": False}).response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == []
+
+
+def test_works_under_a_folder_and_says_what_it_cannot_reach(browser, tmp_path):
+    (tmp_path / "book").mkdir()
+    shutil.copytree(BOOK, tmp_path / "book/vec2slug", ignore=shutil.ignore_patterns("*.onnx"))
+    home = tmp_path / "book/vec2slug"
+    with (
+        served(tmp_path / "book") as address,
+        visit(browser, f"{address}vec2slug/{PAGE}", f"{address}vec2slug/") as (page, _),
+    ):
+        page.get_by_role("button", name="Start").click()
+        page.get_by_text("model_quantized.onnx did not load (HTTP 404)").wait_for()
+        for name in ("model_quantized.onnx", "reader.onnx"):
+            shutil.copy(FILES / name, home / "_static/playground")
+        page.get_by_role("button", name="Start").click()
+        page.get_by_text("works offline").wait_for()
+
+
+def test_a_broken_file_is_refused(browser, tmp_path):
+    home = tmp_path / "vec2slug"
+    shutil.copytree(BOOK, home)
+    graph = home / "_static/playground/model_quantized.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1000])
+    with served(home) as address, visit(browser, address + PAGE, address) as (page, problems):
+        page.get_by_role("button", name="Start").click()
+        page.get_by_text("model_quantized.onnx broke off after").wait_for()
+        assert not problems
+
+
+def test_without_npm_the_page_says_what_is_missing(browser, tmp_path):
+    home = tmp_path / "vec2slug"
+    shutil.copytree(BOOK, home, ignore=shutil.ignore_patterns("playground", "*.onnx"))
+    scripts, made = tmp_path / "scripts", home / "_static/playground"
+    shutil.copytree(FILES, scripts, ignore=shutil.ignore_patterns(*RUNTIME, "*.onnx", "*.json"))
+    missing = collect(scripts, DEFAULT_MODEL, FILES / "reader.onnx", tmp_path / "nowhere", made)
+    assert missing == ["onnxruntime-web (from npm)"]
+    with served(home) as address, visit(browser, address + PAGE, address) as (page, problems):
+        page.get_by_text("built without onnxruntime-web (from npm)").wait_for()
+        assert page.get_by_role("button", name="Start").count() == 0
+        assert not problems
+
+
+def test_the_page_forbids_other_origins(browser, root):
+    with visit(browser, root + PAGE, root) as (page, _):
+        probe = "fetch('http://127.0.0.2:9/').then(() => 'sent', error => error.message)"
+        blocked = []
+        page.on("console", lambda line: blocked.append(line.text))
+        page.evaluate(probe)
+        assert "Content Security Policy" in "".join(blocked)

@@ -1,0 +1,145 @@
+"""The ``vec2slug`` command: slugs from text or vectors, and every step of the book.
+
+Heavy packages are imported by the command that needs them, so that a slug comes quickly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from ..common.errors import Vec2SlugError
+from .options import make_embedder, make_graphs, progress_bar, read_vectors
+
+if TYPE_CHECKING:
+    from ..embedding.base import Embedder
+    from ..inference.predictor import SlugPredictor
+
+USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
+       vec2slug --vectors file.npy                 one slug a row
+       vec2slug --vectors file.npy --out slugs.jsonl    of any length; resumes
+       vec2slug COMMAND --help                     corpus, embed, data, train, export,
+                                                   baseline, sweep, generate, paper,
+                                                   feasibility"""
+
+# Module of each command, which has a function of its name.
+COMMANDS = {
+    "corpus": "data", "embed": "data", "data": "data",
+    "train": "runs", "export": "runs", "baseline": "runs", "sweep": "runs",
+    "generate": "runs", "paper": "paper", "feasibility": "paper",
+}  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (2 for bad input, with one line on stderr)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            module = import_module(f".{COMMANDS[arguments[0]]}", __package__)
+            return int(getattr(module, arguments[0])(arguments[1:]))
+        return slugs(arguments)
+    except Vec2SlugError as error:
+        print(f"vec2slug: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vec2slug: interrupted; what is done is kept, run it again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # such as `vec2slug ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def slugs(argv: Sequence[str]) -> int:
+    """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE [--out FILE]``."""
+    from ..inference.predictor import with_hash
+
+    options = slug_options(argv)
+    embedder = functools.cache(lambda: make_embedder("minilm"))
+    if options.vectors:
+        vectors = read_vectors(options.vectors)
+    else:
+        texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
+        vectors = embedder().embed(texts)
+    predictor = open_predictor(options, embedder)
+    if options.out:
+        return write_file(options, predictor, vectors)
+    with progress_bar(len(vectors)) as bar:
+        found = predictor.predict_topk(vectors, options.top_k, bar.update)
+    for row, candidates in enumerate(found):
+        key = vectors[row].tobytes() if options.vectors else texts[row].encode()
+        for slug, score in candidates:
+            name = with_hash(slug, key) if options.unique else slug
+            print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
+        if options.top_k > 1 and len(found) > 1:
+            print()
+    return 0
+
+
+def write_file(
+    options: argparse.Namespace, predictor: SlugPredictor, vectors: npt.NDArray[Any]
+) -> int:
+    """One JSON line a row; a second call goes on where the first was stopped."""
+    from ..common.files import file_sha256
+    from ..inference.bulk import write_slugs
+
+    told = (options.vectors, options.vectors.stat().st_mtime_ns, options.index, options.fast)
+    asked = [*map(str, told), options.precision, file_sha256(options.model / "model.json")]
+    with progress_bar(len(vectors)) as bar:
+        write_slugs(
+            predictor, vectors, options.out, asked, options.top_k, options.unique, bar.update
+        )
+    return 0
+
+
+def slug_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Options of :func:`slugs`."""
+    from ..inference.predictor import DEFAULT_MODEL
+
+    parser = argparse.ArgumentParser("vec2slug", usage=USAGE, description="Slugs from embeddings.")
+    parser.add_argument("texts", nargs="*", help="texts; - reads one from standard input")
+    parser.add_argument("--vectors", type=Path, help=".npy file [N, width], one slug a row")
+    parser.add_argument("--top-k", type=int, default=1, help="candidates, with their scores")
+    parser.add_argument("--unique", action="store_true", help="append a short stable hash")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
+    parser.add_argument("--fast", action="store_true", help="do not proofread")
+    parser.add_argument("--out", type=Path, help="write JSON lines, and go on with what is there")
+    parser.add_argument(
+        "--index", type=Path, help="data folder: slugs of its nearest pages have a say too"
+    )
+    options = parser.parse_args(argv)
+    if bool(options.texts) == bool(options.vectors):
+        raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
+    if options.out and not options.vectors:
+        raise Vec2SlugError("expected --vectors FILE beside --out")
+    if options.top_k < 1:
+        raise Vec2SlugError(f"expected --top-k of 1 or more, got {options.top_k}")
+    return options
+
+
+def open_predictor(options: argparse.Namespace, embedder: Callable[[], Embedder]) -> SlugPredictor:
+    """A release with the witnesses that it can hear: known slugs, and the embedder proofreading."""
+    from ..inference.predictor import Sidecar, SlugPredictor
+
+    known = None
+    if options.index:
+        from ..data.dataset import load
+        from ..inference.index import Index
+
+        pages = load(options.index).part("train")
+        known = Index(pages.vectors, pages.slugs)
+    sidecar = Sidecar.load(options.model / "model.json")
+    # The embedder is asked for only if the model can weigh its word: it takes a second to load.
+    proof = not options.fast and sidecar.risk and sidecar.input_dim == embedder().dimensions
+    read = embedder().embed if proof else None
+    threads = 1 if options.vectors else os.cpu_count() or 1
+    make_graphs(options.model, options.precision)
+    return SlugPredictor.from_dir(options.model, options.precision, known, read, threads)

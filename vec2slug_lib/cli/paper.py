@@ -1,0 +1,119 @@
+"""Commands of ``vec2slug`` for the study's own corpora: paper, feasibility."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .data import embed
+from .options import consent, counting_tokenizer, make_embedder, progress_bar
+
+
+def paper(argv: Sequence[str]) -> int:
+    """``vec2slug paper``: documents, vectors, data, models; run again, it goes on."""
+    options = paper_options(argv)
+    from ..experiments.paper import Paper, check, make_corpus, make_data, make_model, write_report
+
+    job = Paper(options.source, options.out, options.preset, options.experiments.split(","))
+    check(job)
+    tokenizer = counting_tokenizer(options.tokenizer)
+    tell(1, f"filtering {options.source}")
+    steps = make_corpus(job, tokenizer, options.workers)
+    tell(2, f"embedding {steps[-1]['kept']:,} documents")
+    if code := embed([str(job.documents), "--out", str(job.vectors), *embed_options(options)]):
+        return code
+    tell(3, "vectors, splits and cards")
+    embedder = make_embedder(
+        options.embedder, options.model, options.base_url, float(options.timeout)
+    )
+    card = make_data(job, embedder, options.pairs)
+    models = []
+    for name in job.experiments:
+        tell(4, f"training, evaluating and releasing {name}")
+        models.append(make_model(job, name))
+    for model in models:
+        f1, reported = model["metrics"]["token_f1"], model["reported_token_f1"]
+        interval = f"[{f1['low']:.3f}, {f1['high']:.3f}]"
+        print(f"{model['experiment']}  Token F1 {f1['value']:.3f} {interval}, reported {reported}")
+    print(f"{card['pairs']:,} pairs; all of it is in {write_report(job, steps, card, models)}")
+    return 0
+
+
+def tell(stage: int, what: str) -> None:
+    """Say on stderr which stage begins."""
+    print(f"== {stage} of 4: {what}", file=sys.stderr)
+
+
+def paper_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Options of :func:`paper`."""
+    parser = argparse.ArgumentParser("vec2slug paper", description=paper.__doc__)
+    parser.add_argument("--source", default="fineweb-edu", help="as for vec2slug corpus build")
+    parser.add_argument("--out", type=Path, default=Path("work/paper"))
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--pairs", type=int, help="of those that pass the filters; default: all")
+    parser.add_argument("--embedder", choices=["openai", "minilm"], default="openai")
+    parser.add_argument("--model", help="model of an OpenAI-compatible server")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--direct", action="store_true", help="not by the Batch API: twice as dear")
+    parser.add_argument("--price", default="0.02", help="dollars a million tokens, not by batch")
+    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
+    parser.add_argument("--wait", default="60", help="seconds between looks at a batch")
+    parser.add_argument("--timeout", default="60", help="seconds to wait for an answer")
+    parser.add_argument("--experiments", default="3i,3j", help="of the study's decoders")
+    parser.add_argument("--preset", default="paper", help="budget; smoke tries the line in minutes")
+    return parser.parse_args(argv)
+
+
+def embed_options(options: argparse.Namespace) -> list[str]:
+    """What `vec2slug embed` is asked for."""
+    asked = ["--embedder", options.embedder]
+    if options.embedder == "minilm":
+        return asked
+    asked += ["--price", options.price, "--wait", options.wait, "--timeout", options.timeout]
+    for name in ("model", "base_url"):
+        if value := getattr(options, name):
+            asked += [f"--{name.replace('_', '-')}", value]
+    flags = {"--batch": not options.direct, "--yes": options.yes}
+    return asked + [flag for flag, wanted in flags.items() if wanted]
+
+
+def feasibility(argv: Sequence[str]) -> int:
+    """``vec2slug feasibility``: documents of several sources, with slugs by a chat model."""
+    parser = argparse.ArgumentParser("vec2slug feasibility", description=feasibility.__doc__)
+    what = "source=number; the study took 5,000 of fineweb-edu, 2,500 of arXiv and of GitHub issues"
+    parser.add_argument("--take", action="append", default=[], metavar="SOURCE=NUMBER", help=what)
+    parser.add_argument("--chat", required=True, help="chat model, as the server knows it")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--out", type=Path, default=Path("work/feasibility"))
+    parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
+    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
+    parser.add_argument("--output-price", type=float, default=4.0)
+    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
+    options = parser.parse_args(argv)
+    from ..evaluation.llm_baseline import ChatSlugs, ask_all, highest_price
+    from ..experiments.feasibility import draw, finish, shares
+
+    tokenizer = counting_tokenizer(options.tokenizer)
+    frame = draw(shares(options.take), tokenizer, options.out / "drawn.parquet")
+    chat = ChatSlugs(options.chat, options.base_url)
+    answers_path, prices = (
+        options.out / "answers.jsonl",
+        (options.input_price, options.output_price),
+    )
+    most = highest_price(frame["token_count"].tolist(), *prices)
+    if not answers_path.exists() and not consent(
+        f"{len(frame):,} pages for {options.chat}: at most about {most:.2f} dollars", options.yes
+    ):
+        return 1
+    with progress_bar(len(frame)) as bar:
+        names, texts = frame["id"].tolist(), frame["text"].tolist()
+        answers = ask_all(chat, names, texts, answers_path, bar.update)
+    report = finish(frame, answers, prices, options.out)
+    for name, found in report["sources"].items():
+        print(f"{name:24} {found['documents']:6,} documents, {found['valid']:.1%} valid")
+    print(f"{report['valid']:.1%} valid, {report['dollars']:.2f} dollars; in {options.out}")
+    return 0

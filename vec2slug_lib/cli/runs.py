@@ -1,0 +1,198 @@
+"""Commands of ``vec2slug`` that make runs: train, export, baseline, sweep."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..common.errors import Vec2SlugError
+from ..common.workspace import current
+from .options import make_graphs, progress_bar, read_documents
+
+
+def train(argv: Sequence[str]) -> int:
+    """``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset.
+
+    Started by `torchrun`, it trains one experiment on all processes.
+    """
+    parser = argparse.ArgumentParser("vec2slug train")
+    parser.add_argument(
+        "experiments", nargs="*", help="ids in the table, such as 3i, or 3h+max_slug_tokens=16"
+    )
+    parser.add_argument("--all", action="store_true", help="every experiment of the table")
+    parser.add_argument("--preset", default="book")
+    parser.add_argument("--retrain", action="store_true", help="even if the record is there")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    options = parser.parse_args(argv)
+    from ..experiments.run import record
+    from ..experiments.table import EXPERIMENTS
+    from ..experiments.train_many import train_many
+    from ..training import distributed
+
+    if bool(options.experiments) == options.all:
+        raise Vec2SlugError("expected experiments or --all, such as: vec2slug train 3i")
+    names = list(EXPERIMENTS) if options.all else options.experiments
+    retrain = options.retrain and len(names) == 1
+    if distributed.launched():
+        if not train_together(names, options.preset, retrain):
+            return 0
+        retrain = False
+    elif len(names) > 1:
+        train_many(names, options.preset, options.retrain, options.jobs)
+    for name in names:
+        run = record(name, options.preset, retrain)
+        print(name)
+        for metric, found in run.metrics.items():
+            print(f"  {metric:20} {found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]")
+    return 0
+
+
+def train_together(names: Sequence[str], preset: str, retrain: bool) -> bool:
+    """Train on all ranks, if the record is missing; whether this is the one to score the model.
+
+    Raises:
+        Vec2SlugError: several experiments, or unknown ones.
+    """
+    from ..evaluation.records import Run
+    from ..experiments.run import trained
+    from ..experiments.table import PRESETS, find, find_experiment
+    from ..training import distributed
+
+    if len(names) > 1:
+        raise Vec2SlugError(
+            f"expected one experiment under torchrun, got {len(names)}: "
+            "without it, several are trained in processes of their own"
+        )
+    find_experiment(names[0])
+    find(PRESETS, "preset", preset)
+    with distributed.group():
+        if distributed.agree(retrain or not Run(current().runs / names[0] / preset).complete):
+            trained(names[0], preset, retrain)
+        return distributed.rank() == 0
+
+
+def export(argv: Sequence[str]) -> int:
+    """``vec2slug export RUN FOLDER``, and ``vec2slug export FOLDER`` of a release."""
+    parser = argparse.ArgumentParser("vec2slug export")
+    parser.add_argument("run", nargs="?", help="experiment whose trained run is released")
+    parser.add_argument("folder", type=Path, help="release folder; alone, its graphs are made anew")
+    parser.add_argument("--preset", default="book")
+    options = parser.parse_args(argv)
+    from ..evaluation.records import open_run
+    from ..experiments.table import find_experiment
+    from ..release.release import export_graphs, export_release
+
+    if options.run:
+        pretrained = bool(find_experiment(options.run).pretrain)
+        export_release(open_run(options.run, options.preset), options.folder, pretrained)
+    manifest = export_graphs(options.folder)
+    for name, found in manifest["graphs"].items():
+        size, difference = found["bytes"] / 1e6, found["max_difference"]
+        agreement = f"{found['argmax_agreement']:.2%} of the argmaxes"
+        print(f"{name:22} {size:6.1f} MB, within {difference:.1e} of torch, {agreement}")
+    print(f"released in {options.folder}")
+    return 0
+
+
+def baseline(argv: Sequence[str]) -> int:
+    """``vec2slug baseline llm DOCUMENTS --model NAME``: a chat model's slugs, resumable."""
+    parser = argparse.ArgumentParser("vec2slug baseline")
+    parser.add_argument("kind", choices=["llm"])
+    parser.add_argument("documents", type=Path, help="parquet with id and text, perhaps slug")
+    parser.add_argument("--model", required=True, help="chat model, as the server knows it")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--rows", type=int, default=200, help="pages to ask for, the first ones")
+    parser.add_argument("--out", type=Path, default=Path("work/llm.jsonl"))
+    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
+    parser.add_argument("--output-price", type=float, default=4.0)
+    options = parser.parse_args(argv)
+    from ..evaluation.intervals import summarise
+    from ..evaluation.llm_baseline import ChatSlugs, ask_all, summary
+    from ..evaluation.metrics import token_overlap
+
+    frame = read_documents(options.documents, "slug").head(options.rows)
+    chat = ChatSlugs(options.model, options.base_url)
+    with progress_bar(len(frame)) as bar:
+        names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
+        answers = ask_all(chat, names, texts, options.out, bar.update)
+    for name, value in summary(answers, options.input_price, options.output_price).items():
+        print(f"{name:22} {value:10.4f}")
+    if "slug" in frame:
+        f1 = token_overlap([answer.slug for answer in answers], frame["slug"].tolist())[2]
+        found = summarise({"token_f1": f1})["token_f1"]
+        print(f"{'token_f1':22} {found['value']:10.4f}  [{found['low']:.3f}, {found['high']:.3f}]")
+    return 0
+
+
+def sweep(argv: Sequence[str]) -> int:
+    """``vec2slug sweep NOTEBOOK -p name=value,value ...``; 1 if a cell of the grid failed."""
+    from tqdm import tqdm
+
+    from ..common.parallel import ray_tasks
+    from ..experiments import sweep
+
+    parser = argparse.ArgumentParser("vec2slug sweep", description=sweep.__doc__)
+    parser.add_argument("notebook", type=Path)
+    parser.add_argument("-p", action="append", default=[], dest="grid", metavar="NAME=VALUE,…")
+    parser.add_argument("--jobs", type=int, help="notebooks that run at a time here; default: 1")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--address", help="of a Ray cluster, or auto; default: one is started here")
+    where = "default: sweeps/NOTEBOOK; goes on with what is there"
+    parser.add_argument("--out", type=Path, help=where)
+    options = parser.parse_args(argv)
+    if options.engine == "ray" and options.jobs is not None:
+        raise Vec2SlugError("expected no --jobs beside --engine ray, which runs a notebook a CPU")
+    jobs = 1 if options.jobs is None else options.jobs
+    engine = ray_tasks(options.address) if options.engine == "ray" else None
+    out = options.out or Path("sweeps") / options.notebook.stem
+    cells = sweep.grid(options.grid)
+    with tqdm(total=len(cells), unit="cell", disable=None) as bar:
+        found = sweep.sweep(options.notebook, cells, out, jobs, bar.update, engine)
+    for name, message in found.failed.items():
+        print(f"vec2slug: {name} failed: {message}", file=sys.stderr)
+    print(f"{len(found.table)} of {len(cells)} cells in {out / 'sweep.parquet'}")
+    return 1 if found.failed else 0
+
+
+def generate(argv: Sequence[str]) -> int:
+    """``vec2slug generate INPUT --out FOLDER``: slugs of parquet files, here or on a Ray cluster.
+
+    The folders of the vectors, the slugs and the model are on a file system that all nodes share,
+    and vec2slug is installed on each.
+    """
+    from ..common.parallel import processes, ray_data
+    from ..inference.bulk import SlugJob, write_slug_tables
+    from ..inference.predictor import DEFAULT_MODEL
+
+    parser = argparse.ArgumentParser("vec2slug generate", description=generate.__doc__)
+    parser.add_argument("input", type=Path, help="parquet file, or a folder of them")
+    where = "folder of one file of slugs for each of vectors; goes on with what is there"
+    parser.add_argument("--out", type=Path, required=True, help=where)
+    parser.add_argument("--column", default="embedding", help="of the vectors: lists of numbers")
+    parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--address", help="of a Ray cluster, or auto; default: one is started here")
+    parser.add_argument(
+        "--jobs", type=int, help="files at a time; default: 1, or with Ray one a CPU"
+    )
+    options = parser.parse_args(argv)
+    if options.jobs is not None and options.jobs < 1:
+        raise Vec2SlugError(f"expected --jobs of 1 or more, got {options.jobs}")
+    if options.engine == "ray":
+        engine, workers = ray_data(options.address, options.jobs), 1
+    else:
+        jobs = options.jobs or 1
+        engine, workers = processes(jobs), max((os.cpu_count() or 1) // jobs, 1)
+    make_graphs(options.model, options.precision)
+    job = SlugJob.claim(
+        options.input, options.out, options.model, options.precision, options.column, workers
+    )
+    files = job.files()
+    with progress_bar(sum(files.values())) as bar:
+        write_slug_tables(job, files, engine, bar.update)
+    print(f"{sum(files.values())} slugs of {len(files)} files in {options.out}")
+    return 0

@@ -1,0 +1,50 @@
+"""The vocabulary of a slug decoder: special tokens in the study's order, then subwords."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import Vec2SlugError
+from .vectors import Floats, Ints
+
+SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "-")
+PAD, BOS, EOS, UNK, HYPHEN = range(len(SPECIALS))
+FIRST = len(SPECIALS)  # the first subword
+SUBWORD = re.compile("[a-z0-9]+")
+NEVER = 1 << 20  # the "length" of a token that no slug may hold
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Token strings, characters [V] each adds, minus infinity [V - 5] at subwords no slug holds."""
+
+    strings: Sequence[str]
+    ids: Mapping[str, int]
+    lengths: Ints
+    barred: Floats
+    shortest: int
+    longest: int
+
+    @classmethod
+    def of(cls, strings: Sequence[str] | Vocabulary) -> Vocabulary:
+        """What a search needs of V strings; what it has made of them already stays as it is.
+
+        Raises:
+            Vec2SlugError: the special tokens do not come first, or no token is a subword.
+        """
+        if isinstance(strings, Vocabulary):
+            return strings
+        if tuple(strings[:5]) != SPECIALS:
+            raise Vec2SlugError(f"expected a vocabulary beginning {SPECIALS}, got {strings[:5]}")
+        lengths = np.array([len(s) if SUBWORD.fullmatch(s) else NEVER for s in strings], np.int64)
+        subwords = lengths[lengths < NEVER]
+        if not len(subwords):
+            raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
+        shortest, longest = int(subwords.min()), int(subwords.max())
+        barred = np.where(lengths[FIRST:] == NEVER, -np.inf, 0).astype(np.float32)
+        ids = {token: i for i, token in enumerate(strings)}
+        return cls(strings, ids, lengths, barred, shortest, longest)

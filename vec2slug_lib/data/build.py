@@ -1,0 +1,207 @@
+"""From the corpus and its vectors to the data set in the repository, with its card.
+
+No text of the corpus gets in: only addresses, slugs, counts and vectors. What needs the texts (the
+title and keyword baselines) is worked out here and kept as slugs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic, read_json, write_json
+from ..common.slugs import STOPWORDS, slugify, words
+from ..common.vectors import Floats, check_vectors
+from .dataset import COLUMNS, MODELS, SEED, load, save_vectors
+from .split import cluster, leak_report, select, split_clusters
+
+CARD = """# Data card
+
+{pairs:,} pairs of a text embedding and the slug that people gave the text, for research on slug
+generation. Made by `vec2slug corpus build`, `vec2slug embed` and `vec2slug data build`; this page
+is written by the last of them.
+
+| file | what |
+|---|---|
+| `pairs.parquet` | id, source, url, slug, token_count, split, cluster |
+| `embeddings.{embedder}.npz` | {model} vectors, {width} wide, int8 with one scale a row |
+| `funnel.json` | documents left after every filter |
+| `text_baselines.parquet` | for test rows: the slug of the title, and of the TF-IDF keywords |
+| `card.json` | the numbers on this page |
+| `examples/` | twelve articles written for the book; in no training data |
+| `runs/`, `models/` | run records and the released model |
+| `sweeps/`, `benchmarks/` | tables of sweeps, and records of benchmarks |
+
+## What is in it, and what is not
+Addresses, slugs, counts and vectors. No text: that stays with its owners, under the licences below.
+A vector is not a text, but some of a short text can be read back from its vector: do not treat
+vectors of private texts as anonymous.
+
+## Sampling and split
+Sources are capped at the same size, so that none dominates, and a capped source is drawn evenly
+over its topics. Topics are {clusters} MiniBatchKMeans clusters; whole clusters go to train, val or
+test (seed {seed}), so near-duplicates do not cross: {splits}. {distinct_slugs:,} slugs are
+distinct; the mean slug has {mean_words:.2f} words.
+
+## Checks
+| check | value |
+|---|---|
+| cosine of an int8 vector to its original, mean | {mean_cosine:.6f} |
+| the same, least | {least_cosine:.6f} |
+| test vectors with a training vector above cosine 0.95 | {near_vectors:.2%} |
+| test slugs that also occur in training | {same_slug:.2%} |
+
+## Sources and licences
+Licences are those the sources state for the texts.
+
+| source | licence | pairs |
+|---|---|---|
+{sources}
+"""
+
+
+def build(
+    documents: Path,
+    vectors: Floats,
+    funnel: Path,
+    out: Path,
+    total: int | None = None,
+    embedder: str = "minilm",
+) -> dict[str, Any]:
+    """Write the whole data folder: pairs, vectors, funnel, text baselines, card.
+
+    Args:
+        documents: ``documents.parquet`` of the corpus pipeline.
+        vectors: ``[N, d]``, row by row those of ``documents``.
+        funnel: ``funnel.json`` of the corpus pipeline.
+        out: the data folder.
+        total: pairs wanted; all if None.
+        embedder: whose vectors they are, as a file name has it.
+
+    Returns:
+        What ``card.json`` holds.
+    """
+    frame = pd.read_parquet(documents)
+    if len(frame) != len(vectors):
+        raise Vec2SlugError(f"expected {len(frame)} vectors, one a document, got {len(vectors)}")
+    vectors = check_vectors(vectors)
+    frame["source"] = frame["source"].replace("", "unknown")
+    frame["license"] = frame["license"].replace("", "unknown")
+    frame["cluster"] = cluster(vectors)
+    frame["split"] = split_clusters(frame["cluster"].to_numpy())
+    chosen = select(frame, total or len(frame))
+    kept = frame.iloc[chosen].reset_index(drop=True)
+    write_pairs(kept, vectors[chosen], out, embedder)
+    steps = read_json(funnel)["steps"]
+    steps.append({"name": "selected", "kept": len(kept), "dropped": {}})
+    write_json(out / "funnel.json", {"steps": steps})
+    write_text_baselines(kept, out / "text_baselines.parquet")
+    card = {"embedder": embedder, **describe(kept, vectors[chosen], out)}
+    write_json(out / "card.json", card)
+    with atomic(out / "README.md") as temporary:
+        temporary.write_text(render_card(card), encoding="utf-8")
+    return card
+
+
+def write_pairs(kept: pd.DataFrame, vectors: Floats, out: Path, embedder: str) -> None:
+    """Write ``pairs.parquet`` and ``embeddings.<embedder>.npz``."""
+    pairs = kept[COLUMNS].astype({"token_count": "int32", "cluster": "int32"})
+    with atomic(out / "pairs.parquet") as temporary:
+        pairs.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
+    save_vectors(out / f"embeddings.{embedder}.npz", vectors, kept["id"])
+
+
+def write_text_baselines(kept: pd.DataFrame, path: Path) -> None:
+    """Slugs of the two baselines that see the text, for every test row: id, title, keywords."""
+    train, test = kept[kept["split"] == "train"], kept[kept["split"] == "test"]
+    baselines = pd.DataFrame(
+        {
+            "id": test["id"],
+            "title": [title_slug(title) for title in test["title"]],
+            "keywords": tfidf_keywords(test["text"].tolist(), train["text"].tolist()),
+        }
+    )
+    with atomic(path) as temporary:
+        baselines.to_parquet(temporary, index=False, compression="zstd")
+
+
+def describe(kept: pd.DataFrame, vectors: Floats, folder: Path) -> dict[str, Any]:
+    """Facts of the data card, read back from the files just written."""
+    dataset = load(folder)
+    cosines = np.einsum("nd,nd->n", vectors, dataset.vectors)
+    sources = kept.groupby(["source", "license"]).size().sort_values(ascending=False)
+    return {
+        "pairs": len(kept),
+        "width": vectors.shape[1],
+        "seed": SEED,
+        "splits": {k: int(v) for k, v in kept["split"].value_counts().items()},
+        "clusters": int(kept["cluster"].nunique()),
+        "distinct_slugs": int(kept["slug"].nunique()),
+        "mean_words": float(kept["slug"].str.count("-").mean() + 1),
+        "quantisation": {
+            "mean_cosine": float(cosines.mean()),
+            "least_cosine": float(cosines.min()),
+        },
+        "leaks": leak_report(dataset.pairs, dataset.vectors),
+        "sources": [
+            {"source": source, "license": licence, "pairs": int(count)}
+            for (source, licence), count in sources.items()
+        ],
+    }
+
+
+def render_card(card: dict[str, Any]) -> str:
+    """The data card as Markdown."""
+    rows = [
+        f"| {row['source']} | {row['license'].replace('|', '/')} | {row['pairs']:,} |"
+        for row in card["sources"]
+    ]
+    splits = ", ".join(f"{name} {count:,}" for name, count in card["splits"].items())
+    model = MODELS.get(card["embedder"], card["embedder"])
+    facts = {**card, "model": model, "splits": splits, "sources": "\n".join(rows)}
+    return CARD.format(**facts, **card["quantisation"], **card["leaks"])
+
+
+def title_slug(title: str | None) -> str:
+    """The first 8 words of a title, without a site's name after "|"; empty if it is missing."""
+    return slugify(title.split(" | ")[0]) if isinstance(title, str) else ""
+
+
+def tfidf_keywords(texts: Sequence[str], fit_texts: Sequence[str], n_words: int = 5) -> list[str]:
+    """The words of each text with the highest TF-IDF, in the order in which they first appear.
+
+    Words are those that `slugs.slugify` makes, without stopwords and single characters. The weight
+    is count * (ln((1 + T) / (1 + document frequency)) + 1), as in scikit-learn, but also for words
+    that no text of ``fit_texts`` holds: names are often new. Ties go to the word met first.
+
+    Args:
+        texts: N texts to describe.
+        fit_texts: T texts that document frequencies are counted in; the training split.
+        n_words: words per slug; fewer if the text has fewer.
+    """
+    frequency: Counter[str] = Counter()
+    for text in tqdm(fit_texts, "document frequencies", leave=False, delay=2):
+        frequency.update(set(_content_words(text)))
+    slugs = []
+    for text in tqdm(texts, "keywords", leave=False, delay=2):
+        counts = Counter(_content_words(text))  # keeps the order of first appearance
+        weight = {
+            word: count * (log((1 + len(fit_texts)) / (1 + frequency[word])) + 1)
+            for word, count in counts.items()
+        }
+        best = set(sorted(counts, key=lambda word: -weight[word])[:n_words])
+        slugs.append("-".join(word for word in counts if word in best))
+    return slugs
+
+
+def _content_words(text: str) -> list[str]:
+    found = words(slugify(text, max_words=len(text)))
+    return [word for word in found if len(word) > 1 and word not in STOPWORDS]

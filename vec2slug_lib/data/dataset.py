@@ -1,0 +1,140 @@
+"""The data set in the repository: which pairs, how they are split, vectors as int8.
+
+``data/pairs.parquet`` and ``data/embeddings.<embedder>.npz`` hold the same rows in the same order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic
+from ..common.vectors import Floats, dequantise, quantise
+from ..common.workspace import current
+
+# Full names of embedders whose files have a short one.
+MODELS = {"minilm": "all-MiniLM-L6-v2"}
+COLUMNS = ["id", "source", "url", "slug", "token_count", "split", "cluster"]
+SEED = 42
+TEST_ROWS = 5000
+
+
+def ids_digest(ids: pd.Series) -> str:
+    """Hex digest of the row order: ties a vector file to its pairs."""
+    return sha256("\n".join(ids.tolist()).encode()).hexdigest()
+
+
+def save_vectors(path: Path, vectors: Floats, ids: pd.Series) -> None:
+    """Write int8 vectors with their scales and the digest of their row order."""
+    codes, scales = quantise(vectors)
+    with atomic(path) as temporary:
+        np.savez_compressed(temporary, codes=codes, scales=scales, ids=np.array(ids_digest(ids)))
+
+
+def load_vectors(path: Path, ids: pd.Series) -> Floats:
+    """Unit rows ``[N, d]`` float32 in the order of ``ids``.
+
+    Raises:
+        Vec2SlugError: the file is missing or truncated, or belongs to other rows.
+    """
+    if not path.is_file():
+        raise Vec2SlugError(f"expected vectors at {path}, found none")
+    try:
+        with np.load(path) as file:
+            codes, scales, digest = file["codes"], file["scales"], str(file["ids"])
+    except Exception as error:  # zipfile, OSError and KeyError alike: not our file
+        raise Vec2SlugError(f"expected int8 vectors in {path}, but: {error}") from error
+    if digest != ids_digest(ids):
+        raise Vec2SlugError(f"expected the vectors of these {len(ids)} pairs in {path}, got others")
+    return dequantise(codes, scales)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pairs and their vectors, row by row."""
+
+    pairs: pd.DataFrame  # columns COLUMNS
+    vectors: Floats  # [N, d], unit rows
+    embedder: str = "minilm"  # whose vectors they are
+
+    def part(self, split: str) -> Dataset:
+        """The rows of one split."""
+        mask = (self.pairs["split"] == split).to_numpy()
+        return self.rows(np.flatnonzero(mask))
+
+    def rows(self, positions: npt.NDArray[np.int64]) -> Dataset:
+        """The rows at ``positions``."""
+        pairs = self.pairs.iloc[positions].reset_index(drop=True)
+        return replace(self, pairs=pairs, vectors=self.vectors[positions])
+
+    def sample(self, n: int, seed: int = SEED) -> Dataset:
+        """A uniform draw of ``n`` rows, in their order; all rows if there are no more."""
+        if n >= len(self.pairs):
+            return self
+        chosen = np.random.default_rng(seed).choice(len(self.pairs), n, replace=False)
+        return self.rows(np.sort(chosen))
+
+    def thin(self, share: float, seed: int = SEED) -> Dataset:
+        """With a random share of the training rows; a smaller share lies within a larger one."""
+        if share == 1:
+            return self
+        kept = np.random.default_rng(seed).random(len(self.pairs)) < share
+        return self.rows(np.flatnonzero(kept | (self.pairs["split"] != "train").to_numpy()))
+
+    @property
+    def slugs(self) -> list[str]:
+        """The slug of each row."""
+        return [str(slug) for slug in self.pairs["slug"]]
+
+    def test_rows(self) -> Dataset:
+        """The 5,000 test rows that every model is scored on."""
+        return self.part("test").sample(TEST_ROWS)
+
+
+def short_name(embedder: str) -> str:
+    """An embedder's name as files have it."""
+    known = {full: short for short, full in MODELS.items()}
+    return known.get(embedder, embedder.replace("/", "_"))
+
+
+def embedder_of(folder: Path) -> str:
+    """Name of the embedder whose vectors are in a data folder.
+
+    Raises:
+        Vec2SlugError: vectors of none, or of several.
+    """
+    found = sorted(path.name.split(".", 1)[1][:-4] for path in folder.glob("embeddings.*.npz"))
+    if len(found) != 1:
+        names = ", ".join(found) or "none"
+        raise Vec2SlugError(f"expected one file embeddings.NAME.npz in {folder}, found {names}")
+    return found[0]
+
+
+def load(folder: Path | None = None, limit: int | None = None) -> Dataset:
+    """The data set on disk.
+
+    Args:
+        folder: default: the data folder of the workspace.
+        limit: a uniform draw of so many rows (the smoke preset).
+
+    Raises:
+        Vec2SlugError: a file is missing, truncated or does not belong to the other.
+    """
+    folder = folder or current().data
+    path = folder / "pairs.parquet"
+    try:
+        pairs = pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises its own kinds
+        raise Vec2SlugError(f"expected pairs in {path}, but: {error}") from error
+    if list(pairs.columns) != COLUMNS:
+        raise Vec2SlugError(f"expected columns {COLUMNS} in {path}, got {list(pairs.columns)}")
+    embedder = embedder_of(folder)
+    vectors = load_vectors(folder / f"embeddings.{embedder}.npz", pairs["id"])
+    dataset = Dataset(pairs, vectors, embedder)
+    return dataset if limit is None else dataset.sample(limit)

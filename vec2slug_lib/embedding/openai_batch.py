@@ -1,0 +1,229 @@
+"""Embeddings by OpenAI's Batch API: half the price, within a day, and nothing is paid for twice.
+
+Beside ``out`` a folder ``<out>.batches`` says how far the job is. A batch is planned there before
+it is submitted, and carries the job's digest and its number to the server; so a job that was killed
+in between finds its batch again instead of paying for another.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import openai
+from tqdm import tqdm
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic, read_json, write_json
+from ..common.vectors import Floats, check_vectors
+from .base import slices
+from .job import checked_job, manifest_of
+from .openai_client import explain
+from .openai_embedder import OpenAIEmbedder, cut
+
+BATCH_ROWS, BATCH_BYTES = 50_000, 150_000_000  # OpenAI refuses more than 200 MB
+OPEN = 8  # batches at the server at a time
+TRIES = 5  # batches that a row may be in
+PAUSES = (1, 4, 16, 64, 0)  # seconds after each failed attempt to create a batch
+T = TypeVar("T")
+OVER = ("completed", "failed", "expired", "cancelled")
+
+
+class BatchJob:
+    """One job: documents to one ``.npy`` file, through as many batches as it takes.
+
+    Args:
+        ids: N document ids.
+        texts: N texts.
+        embedder: model, width and server.
+        out: target, ending in ``.npy``.
+
+    Raises:
+        Vec2SlugError: a bad text, or another job's files at ``out``.
+    """
+
+    def __init__(
+        self, ids: Sequence[str], texts: Sequence[str], embedder: OpenAIEmbedder, out: Path
+    ) -> None:
+        self.texts, self.embedder, self.out = texts, embedder, out
+        self.job = checked_job(ids, texts, embedder, out)
+        self.folder = out.with_name(f"{out.name}.batches")
+
+    def run(self, wait: float = 60.0) -> None:
+        """Submit, wait and collect until all vectors are there.
+
+        Args:
+            wait: seconds between two looks at the server.
+
+        Raises:
+            Vec2SlugError: the server refused a batch, or could not be reached, or left a row
+                without a vector ``TRIES`` times. What has been collected stays.
+        """
+        if self.out.exists():
+            shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        write_json(manifest_of(self.out), self.job)
+        self.folder.mkdir(exist_ok=True)
+        with tqdm(total=len(self.texts), unit=" documents", desc="batches", disable=None) as bar:
+            while (found := self._step()) < len(self.texts):
+                bar.update(found - bar.n)
+                time.sleep(wait)
+            bar.update(found - bar.n)
+        self._join()
+
+    def _step(self) -> int:
+        """Collect what is over, submit what is missing; how many vectors there are."""
+        for plan in self._plans():
+            if not self._result(plan).exists() and "batch" in read_json(plan):
+                self._collect(plan)
+        tries = np.zeros(len(self.texts), np.int64)
+        waiting, done = np.zeros((2, len(self.texts)), np.bool_)
+        for plan in self._plans():
+            rows = np.array(read_json(plan)["rows"])
+            tries[rows] += 1
+            if self._result(plan).exists():
+                with np.load(self._result(plan)) as found:
+                    done[found["rows"]] = True
+            else:
+                waiting[rows] = True
+        self._submit(np.flatnonzero(~done & ~waiting), tries)
+        return int(done.sum())
+
+    def _plans(self) -> list[Path]:
+        return sorted(self.folder.glob("*.json"))
+
+    def _result(self, plan: Path) -> Path:
+        return plan.with_suffix(".npz")
+
+    def _submit(self, missing: np.ndarray, tries: np.ndarray) -> None:
+        """Plan batches of the rows that are in none, and submit plans, ``OPEN`` at a time."""
+        if len(missing) and tries[missing].max() >= TRIES:
+            row = int(missing[tries[missing].argmax()])
+            raise Vec2SlugError(f"expected a vector of row {row}, got none in {TRIES} batches")
+        for rows in self._pieces(missing):
+            number = len(self._plans())
+            write_json(self.folder / f"{number:06d}.json", {"rows": rows})
+        pending = [plan for plan in self._plans() if not self._result(plan).exists()]
+        known = {}
+        if any("batch" not in read_json(plan) for plan in pending[:OPEN]):
+            known = self._at_server()
+        for plan in pending[:OPEN]:
+            content = read_json(plan)
+            if "batch" not in content:
+                batch = known.get(plan.stem) or self._send(plan.stem, content["rows"])
+                write_json(plan, {**content, "batch": batch})
+
+    def _pieces(self, missing: np.ndarray) -> Iterator[list[int]]:
+        sizes = (len(self._line(row).encode()) for row in missing.tolist())
+        for piece in slices(sizes, BATCH_ROWS, BATCH_BYTES):
+            yield missing[piece].tolist()
+
+    def _line(self, row: int) -> str:
+        """The request for one row, as a line of a batch's file."""
+        body: dict[str, object] = {"model": self.embedder.model, "input": cut(self.texts[row])}
+        if self.embedder.asked:
+            body["dimensions"] = self.embedder.asked
+        request = {"custom_id": str(row), "method": "POST", "url": "/v1/embeddings", "body": body}
+        return json.dumps(request) + "\n"
+
+    def _at_server(self) -> dict[str, str]:
+        """Batches of this job that the server has, by number: also those we never heard of."""
+
+        def listed() -> dict[str, str]:
+            batches = [b for b in self.embedder.client.batches.list() if b.metadata]
+            digest = self.job["documents_sha256"]
+            batches = [b for b in batches if b.status != "failed"]
+            mine = [b for b in batches if (b.metadata or {}).get("job") == digest]
+            return {(b.metadata or {})["number"]: b.id for b in mine}
+
+        return self._ask(listed)
+
+    def _send(self, number: str, rows: Sequence[int]) -> str:
+        """Upload the requests and create the batch.
+
+        The client must not try the second by itself: a lost answer may be that of a batch that is
+        made. So the server is asked for it before each further try.
+        """
+        lines = "".join(self._line(row) for row in rows).encode()
+        files = self.embedder.client.files
+        sent = (f"{number}.jsonl", lines)
+        file = self._ask(lambda: files.create(file=sent, purpose="batch").id)
+        label = {"job": str(self.job["documents_sha256"]), "number": number}
+        once = self.embedder.client.with_options(max_retries=0).batches
+        for pause in PAUSES:
+            try:
+                made = self._ask(
+                    lambda: once.create(
+                        input_file_id=file,
+                        endpoint="/v1/embeddings",
+                        completion_window="24h",
+                        metadata=label,
+                    )
+                )
+                return made.id
+            except Vec2SlugError as error:
+                refused = error
+            if known := self._at_server().get(number):
+                return known
+            time.sleep(pause)
+        raise refused
+
+    def _collect(self, plan: Path) -> None:
+        """Keep the vectors of a batch that is over; rows without one are missing again."""
+        client, content = self.embedder.client, read_json(plan)
+        batch = self._ask(lambda: client.batches.retrieve(content["batch"]))
+        if batch.status not in OVER:
+            return
+        if batch.status == "failed":  # nothing was computed; the next start tries again
+            write_json(plan, {"rows": content["rows"]})
+            raise Vec2SlugError(f"expected batch {batch.id} to be accepted, but: {batch.errors}")
+        output = batch.output_file_id or ""
+        text = self._ask(lambda: client.files.content(output).text) if output else ""
+        vectors = dict(self._vectors(text, set(content["rows"])))
+        rows = sorted(vectors)
+        found = np.array([vectors[row] for row in rows], np.float32)
+        with atomic(self._result(plan)) as temporary:
+            np.savez(temporary, rows=np.array(rows, np.int64), vectors=found)
+        self.embedder.truncated += sum(
+            cut(text) != text for text in map(self.texts.__getitem__, rows)
+        )
+
+    def _vectors(self, text: str, asked: set[int]) -> Iterator[tuple[int, Floats]]:
+        """Rows and vectors of a batch's output, whose lines come in any order."""
+        for line in text.splitlines():
+            try:
+                answer = json.loads(line)
+                row, reply = int(answer["custom_id"]), answer["response"]
+                if not reply or reply["status_code"] != 200:
+                    continue
+                vector = np.array([reply["body"]["data"][0]["embedding"]], np.float32)
+            except (ValueError, KeyError, TypeError, IndexError) as error:
+                raise Vec2SlugError(
+                    f"expected an answer in a batch's line, got {line[:80]}"
+                ) from error
+            if row in asked:
+                yield row, check_vectors(vector, self.embedder.dimensions)[0]
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        try:
+            return question()
+        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+            wanted = f"batches of {self.embedder.model}"
+            raise Vec2SlugError(explain(error, wanted, self.embedder.client)) from None
+
+    def _join(self) -> None:
+        """All collected vectors in one file; the folder goes."""
+        shape = (len(self.texts), self.embedder.dimensions)
+        with atomic(self.out) as temporary:
+            np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
+            for plan in self._plans():
+                whole = np.lib.format.open_memmap(temporary, "r+")  # what was written may go
+                with np.load(self._result(plan)) as found:
+                    whole[found["rows"]] = found["vectors"].reshape(-1, shape[1])
+                whole.flush()
+        shutil.rmtree(self.folder)

@@ -1,0 +1,159 @@
+"""Run records: what an experiment was, how it went and what it predicted, as small plain files.
+
+A record is ``<runs>/<experiment>/<preset>/`` with ``manifest.json``, ``history.jsonl``,
+``metrics.json``, ``predictions.parquet`` and ``examples.json``. Weights and tokenizer lie beside
+them, not in git.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic, read_json, write_json
+from ..common.workspace import current
+from ..data.dataset import ids_digest
+from .intervals import Interval
+
+Metrics = dict[str, Interval]
+
+FILES = (
+    "manifest.json",
+    "history.jsonl",
+    "examples.json",
+    "predictions.parquet",
+    "metrics.json",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One record on disk."""
+
+    folder: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Config, data digest, seed, versions, device and seconds."""
+        return dict(read_json(self.folder / "manifest.json"))
+
+    @property
+    def embedder(self) -> str:
+        """Whose vectors it was trained on; records of before there was a choice do not say."""
+        return str(self.manifest.get("embedder", "minilm"))
+
+    @property
+    def metrics(self) -> Metrics:
+        """Every metric with its interval."""
+        return dict(read_json(self.folder / "metrics.json"))
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an evaluation: step, epoch, losses, learning rate, validation scores."""
+        return pd.read_json(self.folder / "history.jsonl", lines=True)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """One row a test pair: id, slug (the reference), prediction, score.
+
+        Raises:
+            Vec2SlugError: the data set is not the one that the record was made on.
+        """
+        found, pairs = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
+        if found.attrs["data"] != ids_digest(pairs["id"]):
+            raise Vec2SlugError(f"expected the pairs that {self.folder} was scored on, got others")
+        known = pairs.iloc[found["row"]].reset_index(drop=True)
+        return known.join(found[["prediction", "score"]])
+
+    @property
+    def examples(self) -> dict[str, str]:
+        """Slugs of the book's own articles by name."""
+        return dict(read_json(self.folder / "examples.json"))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every file of the record is there."""
+        return all((self.folder / name).is_file() for name in FILES)
+
+    def value(self, metric: str) -> float:
+        """A metric's value without its interval."""
+        return self.metrics[metric]["value"]
+
+
+def open_run(experiment: str, preset: str) -> Run:
+    """The record of an experiment, which must be complete.
+
+    Raises:
+        Vec2SlugError: no record, or files of it are missing.
+    """
+    run = Run(current().runs / experiment / preset)
+    missing = [name for name in FILES if not (run.folder / name).is_file()]
+    if missing:
+        raise Vec2SlugError(
+            f"expected a run record of {experiment} in preset {preset}; missing: "
+            f"{', '.join(missing)}. Make it with: vec2slug train {experiment} --preset {preset}"
+        )
+    return run
+
+
+def save_results(
+    run: Run, predictions: pd.DataFrame, metrics: Metrics, examples: dict[str, str]
+) -> None:
+    """Write predictions, metrics and slugs of the book's articles of a trained run.
+
+    Raises:
+        Vec2SlugError: a prediction for a row that the data set does not have.
+    """
+    # The data set has ids and references: without them a record is half the size.
+    pairs = _pairs()
+    rows = pd.Index(pairs["id"]).get_indexer(predictions["id"]).astype("int32")
+    if (rows < 0).any():
+        raise Vec2SlugError(f"expected rows of the data set, got {(rows < 0).sum()} other")
+    kept = predictions[["prediction", "score"]].assign(row=rows)
+    kept.attrs["data"] = ids_digest(pairs["id"])
+    with atomic(run.folder / "predictions.parquet") as temporary:
+        kept.to_parquet(
+            temporary, index=False, compression="zstd", compression_level=19, use_dictionary=False
+        )
+    write_json(run.folder / "examples.json", examples)
+    write_json(run.folder / "metrics.json", metrics)
+
+
+def kept(
+    run: Run, name: str, make: Callable[[], dict[str, Any]], remake: bool = False
+) -> dict[str, Any]:
+    """A further file ``<name>.json`` of a record, made if it is missing or of other predictions.
+
+    Args:
+        run: the record.
+        name: may begin with a folder.
+        make: what is in it.
+        remake: whether to make it again in any case.
+    """
+    path, digest = run.folder / f"{name}.json", ids_digest(run.predictions["prediction"])
+    if remake or not path.is_file() or read_json(path)["predictions"] != digest:
+        write_json(path, {"predictions": digest, **make()}, indent=None)
+    return dict(read_json(path))
+
+
+def _pairs() -> pd.DataFrame:
+    """Ids and slugs of the whole data set, in its order."""
+    return pd.read_parquet(current().data / "pairs.parquet", columns=["id", "slug"])
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a result depends on beside its config: versions of packages, machine, device."""
+    packages = ("torch", "tokenizers", "numpy", "pandas", "scikit-learn")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "device": device,
+        "packages": {name: version(name) for name in packages},
+    }

@@ -1,0 +1,272 @@
+"""One trained run decoded in other ways: the table of ways, and their records.
+
+A record is ``<run>/decoding/<way>.json``: metrics with intervals, the paired difference to the
+project's decoding on the same rows, decoder steps and seconds. `stopping_trace` keeps one search.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ..common.errors import Vec2SlugError
+from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
+from ..common.vectors import Doubles
+from ..data.dataset import Dataset
+from ..embedding.minilm import MiniLMEmbedder
+from ..evaluation import intervals, metrics
+from ..evaluation.records import Run, kept
+from ..inference.beam_search import Beams, Candidate, DecodingConfig, search
+from ..inference.index import Index
+from ..inference.mbr import RiskConfig
+from ..model.decoder import Decoder
+from ..model.merged_hyphens import stepper_for
+from .run import record
+from .score import least_risk_slugs, load_model
+from .table import find
+from .task import run_data
+
+EXAMPLES = 8  # changed slugs kept in a record
+
+
+@dataclass(frozen=True)
+class Way:
+    """A decoding that differs from the project's."""
+
+    says: str
+    changes: Mapping[str, Any] = field(default_factory=dict)  # fields of DecodingConfig
+    extra_words: int = 0  # at least so many words more than the run's own slug has
+    risk: RiskConfig | None = None  # take the slug of least risk instead of the best scored
+    index: bool = False  # with a say for the nearest training slugs
+    proof: bool = False  # with slugs embedded and set beside the page
+
+
+WAYS = {
+    "project": Way("the search alone, as for the study's models"),
+    # Diagnostics of short slugs, as in the study.
+    "greedy": Way(
+        "greedy, no length reward", {"beam_width": 1, "length_reward": 0.0, "stopping": "first_k"}
+    ),
+    "beam-1": Way("beam width 1", {"beam_width": 1}),
+    "beam-8": Way("beam width 8", {"beam_width": 8}),
+    "beam-16": Way("beam width 16", {"beam_width": 16}),
+    "reward-0": Way("no length reward", {"length_reward": 0.0}),
+    "reward-3": Way("length reward doubled", {"length_reward": 3.0}),
+    "words+1": Way("one word more forced", extra_words=1),
+    "words+2": Way("two words more forced", extra_words=2),
+    # Stopping rules.
+    "first-k": Way("stop when k slugs are finished", {"stopping": "first_k"}),
+    "exhaustive": Way("never stop early", {"stopping": "exhaustive"}),
+    # Constraints, each left out alone.
+    "no-minimum": Way("no minimum of words and tokens", {"min_words": 1, "min_tokens": 1}),
+    "stopword-end": Way("may end after a stopword", {"suppress_eos_after_stopword": False}),
+    "no-trailing-penalty": Way(
+        "no penalty for a last stopword", {"trailing_stopword_penalty": 0.0}
+    ),
+    # Each of these two hides what the other prevents.
+    "no-stopword-rules": Way(
+        "neither rule on a last stopword",
+        {"suppress_eos_after_stopword": False, "trailing_stopword_penalty": 0.0},
+    ),
+    "no-repeat-penalty": Way("no penalty for a repeated word", {"repeat_penalty": 0.0}),
+    "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
+    # Least risk, and who is asked.
+    "risk": Way("least risk of 8 slugs, proofread", risk=RiskConfig(), proof=True),
+    "risk-plain": Way("least risk, not proofread", risk=RiskConfig()),
+    "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1)),
+    "risk-index": Way(
+        "proofread, the nearest training slugs asked too", risk=RiskConfig(), index=True, proof=True
+    ),
+}
+
+
+def decoding_record(
+    experiment: str, way: str, preset: str = "book", remake: bool = False
+) -> dict[str, Any]:
+    """The record of a run decoded in another way: read if it is there, made if not.
+
+    A record of other predictions than the run's present ones is made anew.
+
+    Returns:
+        ``config`` (the changes), ``metrics`` and ``difference`` (name to interval; the difference
+        is to the project's decoding, paired), ``lower_scores`` (share of rows whose best score is
+        below the project's; it says something only where the score itself is unchanged), ``words``
+        (slugs by number of words, index 0 to 8), ``defects``, ``changed`` (share of rows with
+        another slug) and ``examples`` of them, ``steps`` (decoder steps a slug, mean),
+        ``step_counts`` (slugs by number of steps), ``seconds`` (all rows), ``rows``.
+
+    Raises:
+        Vec2SlugError: an unknown way, or a run whose weights are not on disk.
+    """
+    find(WAYS, "decoding", way)
+    run = record(experiment, preset)
+    return kept(run, f"decoding/{way}", lambda: decode_run(run, WAYS[way]), remake)
+
+
+def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
+    """One search without early stopping, step by step, of the first test row; kept as a record.
+
+    Returns:
+        ``reference`` (the page's own slug), ``settings`` (as `configuration`), and ``trace``, a
+        row a step: ``active`` (text of the most probable unfinished slug) and ``log_p`` (its log
+        probability), both null after the last step; ``finished`` (best finished slug), ``score``
+        (its score), both null at first; ``count`` (distinct finished slugs).
+
+    Raises:
+        Vec2SlugError: a run whose weights are not on disk.
+    """
+    run = record(experiment, preset)
+    return kept(run, "decoding/trace", lambda: trace_run(run), remake)
+
+
+def decode_run(run: Run, way: Way) -> dict[str, Any]:
+    """Decode the test rows of a run in another way and compare with its own slugs."""
+    rows, before = scored_rows(run), run.predictions
+    model, strings = decoder_of(run)
+    own = before["prediction"].tolist()
+    began = time.monotonic()
+    with tqdm(total=len(own), desc=way.says, unit="slug") as bar:
+        index = None
+        if way.index:
+            known = run_data(run).part("train")
+            index = Index(known.vectors, known.slugs)
+        found = decode_rows(model, rows, strings, way, own, bar, index)
+    seconds = time.monotonic() - began
+    best = [candidates[0] for candidates in found.candidates]
+    scores = np.array([candidate.score for candidate in best])
+    return {
+        "config": {**way.changes, "extra_words": way.extra_words},
+        **compare_slugs([candidate.slug for candidate in best], before),
+        # Stored scores are float32.
+        "lower_scores": float(np.mean(scores < before["score"].to_numpy() - 1e-4)),
+        "steps": float(found.steps.mean()),
+        "step_counts": np.bincount(found.steps).tolist(),
+        "seconds": round(seconds, 2),
+        "rows": len(best),
+    }
+
+
+def compare_slugs(slugs: Sequence[str], before: pd.DataFrame) -> dict[str, Any]:
+    """What a record says of slugs, one a row of ``before`` (columns slug, prediction)."""
+    references, own = before["slug"].tolist(), before["prediction"].tolist()
+    ours, theirs = (metrics.text_metrics(x, references) for x in (slugs, own))
+    changed = np.flatnonzero(np.array(slugs) != np.array(own))
+    drawn = np.random.default_rng(0).permutation(changed)[:EXAMPLES].tolist()
+    return {
+        "metrics": {**intervals.summarise(ours), "diversity": intervals.diversity(slugs)},
+        "difference": intervals.compare(ours, theirs),
+        "words": np.bincount([len(words(slug)) for slug in slugs], minlength=9).tolist(),
+        "defects": defects(slugs),
+        "changed": len(changed) / len(own),
+        "examples": [
+            {"slug": references[i], "project": own[i], "prediction": slugs[i]} for i in drawn
+        ],
+    }
+
+
+def defects(slugs: Sequence[str]) -> dict[str, float]:
+    """Shares of slugs with what a constraint of the search is there to prevent.
+
+    Returns:
+        ``stopword_end``; ``repeated_word`` (one that is no stopword); ``short`` (fewer words than
+        the corpus allows); ``long`` (more words than the project's search rewards).
+    """
+    parts = [words(slug) for slug in slugs]
+    content = [[word for word in row if word not in STOPWORDS] for row in parts]
+    reward_cap = DecodingConfig().reward_cap
+    found = {
+        "stopword_end": [slug.rpartition("-")[2] in STOPWORDS for slug in slugs],
+        "repeated_word": [len(set(row)) < len(row) for row in content],
+        "short": [len(row) < MIN_WORDS for row in parts],
+        "long": [len(row) > reward_cap for row in parts],
+    }
+    return {name: float(np.mean(flags)) for name, flags in found.items()}
+
+
+def decode_rows(
+    model: Decoder,
+    rows: Dataset,
+    strings: list[str],
+    way: Way,
+    own: list[str],
+    bar: Any,
+    index: Index | None = None,
+) -> Beams:
+    """Search all rows; where words are forced, rows whose own slugs are equally long together."""
+    if way.risk:
+        read = MiniLMEmbedder().embed if way.proof else None
+        return least_risk_slugs(model, rows.vectors, strings, way.risk, index, read, bar.update)
+    base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **way.changes)
+    most = min(MAX_WORDS, base.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
+    lengths = np.array([len(words(slug)) for slug in own]) * (way.extra_words > 0)
+    candidates: list[list[Candidate]] = [[] for _ in own]
+    steps = np.zeros(len(own), np.int64)
+    for length in np.unique(lengths):
+        chosen = np.flatnonzero(lengths == length)
+        least = min(int(length) + way.extra_words, most)
+        config = replace(base, min_words=max(base.min_words, least)) if way.extra_words else base
+        part = rows.vectors[chosen]
+        stepper, seen = stepper_for(model, strings)
+        found = search(stepper, part, seen, config, progress=bar.update)
+        for i, best in zip(chosen, found.candidates, strict=True):
+            candidates[i] = best
+        steps[chosen] = found.steps
+    return Beams(candidates, steps)
+
+
+def trace_run(run: Run) -> dict[str, Any]:
+    """Search the run's first test row to the end and note what each step leaves."""
+    rows = scored_rows(run)
+    model, strings = decoder_of(run)
+    config = DecodingConfig(max_tokens=model.config.max_slug_tokens, stopping="exhaustive")
+    trace: list[dict[str, Any]] = []
+
+    def watch(texts: Sequence[str], log_p: Doubles, pools: Sequence[Mapping[str, float]]) -> None:
+        pool = pools[0]
+        finished = max(pool, key=lambda slug: pool[slug], default=None)
+        leader = int(log_p.argmax()) if len(log_p) else None
+        row = {
+            "active": None if leader is None else texts[leader],
+            "log_p": None if leader is None else float(log_p[leader]),
+            "finished": finished,
+            "score": None if finished is None else pool[finished],
+            "count": len(pool),
+        }
+        trace.append(row)
+
+    stepper, seen = stepper_for(model, strings)
+    search(stepper, rows.vectors[:1], seen, config, watch=watch)
+    reference = rows.pairs["slug"].iloc[0]
+    return {"reference": reference, "settings": configuration(), "trace": trace}
+
+
+@lru_cache(maxsize=1)  # a chapter decodes one run in many ways
+def scored_rows(run: Run) -> Dataset:
+    """The test rows that a run's predictions are about."""
+    return run_data(run).test_rows()
+
+
+def decoder_of(run: Run) -> tuple[Decoder, list[str]]:
+    """A run's decoder and its tokens as strings.
+
+    Raises:
+        Vec2SlugError: the run is an MLP's, or its weights are not on disk.
+    """
+    model, strings = load_model(run)
+    if not isinstance(model, Decoder):
+        raise Vec2SlugError(f"expected a decoder in {run.folder}, found an MLP")
+    return model, strings
+
+
+def configuration() -> dict[str, Any]:
+    """The project's decoding as a table row, without the list of stopwords."""
+    settings = asdict(DecodingConfig())
+    settings.pop("stopwords")
+    return settings

@@ -1,0 +1,122 @@
+"""A corpus for documents without a telling address: several sources, slugs by a chat model.
+
+The study's first trial had 10,000 documents, half of FineWeb-Edu and a quarter each of arXiv and of
+GitHub issues, with slugs that a chat model wrote at temperature 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from datatrove.data import Document
+from datatrove.pipeline.filters.base_filter import BaseFilter
+from tqdm import tqdm
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic, read_json, write_json
+from ..data.filters import MAX_TOKENS, MIN_TOKENS, LanguageFilter, ReadableFilter, TokenCountFilter
+from ..data.readers import open_source
+from ..evaluation.llm_baseline import Answer, dollars, summary
+
+COLUMNS = ["id", "url", "text", "title", "source", "license", "token_count"]
+
+
+def shares(options: Sequence[str]) -> dict[str, int]:
+    """Sources and how many documents to take of each, from ``SOURCE=NUMBER`` options.
+
+    Raises:
+        Vec2SlugError: an option of another form, or a source named twice.
+    """
+    found: dict[str, int] = {}
+    for option in options:
+        source, equals, number = option.rpartition("=")
+        if not (equals and source and number.isdecimal() and int(number)) or source in found:
+            raise Vec2SlugError(f"expected each source once, as SOURCE=NUMBER, got {option}")
+        found[source] = int(number)
+    if not found:
+        raise Vec2SlugError("expected at least one source, such as --take fineweb-edu=5000")
+    return found
+
+
+def draw(wanted: Mapping[str, int], tokenizer: Path, out: Path) -> pd.DataFrame:
+    """The first documents of each source that are English and of the right length, in one table.
+
+    Args:
+        wanted: how many of each source, see `shares`.
+        tokenizer: a ``tokenizer.json`` on disk, used to count tokens.
+        out: parquet file; one that is there is read, if it is of the same sources.
+
+    Returns:
+        The columns ``COLUMNS``; ``source`` is what the documents say, else where they were read.
+
+    Raises:
+        Vec2SlugError: a source has fewer such documents, or ``out`` is of other sources.
+    """
+    note = out.with_suffix(".json")
+    if note.is_file() and read_json(note) != dict(wanted):
+        raise Vec2SlugError(f"expected {out} to be of {dict(wanted)}, got {read_json(note)}")
+    if not out.is_file():
+        rows = [row for source, count in wanted.items() for row in _take(source, count, tokenizer)]
+        frame = pd.DataFrame(rows, columns=COLUMNS)
+        write_json(note, dict(wanted))
+        with atomic(out) as temporary:
+            frame.to_parquet(temporary, index=False, compression="zstd")
+    return pd.read_parquet(out)
+
+
+def _take(source: str, count: int, tokenizer: Path) -> list[dict[str, Any]]:
+    with tqdm(total=count, desc=Path(source).name, unit="document") as bar:
+        rows = []
+        for document in islice(_usable(source, tokenizer), count):
+            named = {"id": document.id, "text": document.text, **document.metadata}
+            rows.append({**named, "source": named["source"] or Path(source).name})
+            bar.update()
+    if len(rows) < count:
+        raise Vec2SlugError(f"expected {count} documents of {source}, found {len(rows)}")
+    return rows
+
+
+def _usable(source: str, tokenizer: Path) -> Iterator[Document]:
+    """Documents that pass the filters which have nothing to do with an address's slug."""
+    reader, _ = open_source(source)
+    lengths = TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS)
+    filters: list[BaseFilter] = [ReadableFilter(), LanguageFilter(), lengths]
+    for document in reader.run():
+        if all(each.filter(document) is True for each in filters):
+            yield document
+
+
+def finish(
+    documents: pd.DataFrame, answers: Sequence[Answer], prices: tuple[float, float], out: Path
+) -> dict[str, Any]:
+    """Write the corpus of the answers that were slugs as they stood, and ``feasibility.json``.
+
+    Args:
+        documents: what `draw` returns.
+        answers: one a document, in its order.
+        prices: dollars a million tokens, of input and of output.
+        out: folder; gets ``documents.parquet`` with a column ``slug``, as the other corpus has it.
+
+    Returns:
+        What `chat_baseline.summary` says of all answers, ``dollars``, and of each source its
+        number of documents and share of valid answers.
+    """
+    told = documents.assign(slug=[a.slug for a in answers], valid=[a.valid for a in answers])
+    by_source = told.groupby("source")["valid"].agg(["size", "mean"])
+    report = {
+        **summary(answers, *prices),
+        "dollars": dollars(answers, *prices),
+        "sources": {
+            str(name): {"documents": int(row["size"]), "valid": float(row["mean"])}
+            for name, row in by_source.iterrows()
+        },
+    }
+    with atomic(out / "documents.parquet") as temporary:
+        kept = told[told["valid"]].drop(columns="valid")
+        kept.sort_values("id").to_parquet(temporary, index=False, compression="zstd")
+    write_json(out / "feasibility.json", report)
+    return report

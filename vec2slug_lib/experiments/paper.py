@@ -1,0 +1,142 @@
+"""The study from its first document to its releases, on its own corpus and embedder.
+
+Stage by stage in one folder; what a stage leaves there is whole, so a run that was cut off goes on
+with the stage that it was in, and that stage where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..common.files import atomic, read_json, write_json
+from ..common.workspace import current, use
+from ..data import build
+from ..data.corpus import build as build_corpus
+from ..data.dataset import short_name
+from ..data.examples import example_vectors
+from ..embedding.base import Embedder
+from ..evaluation.records import open_run
+from ..release.release import export_graphs, export_release
+from .run import record
+from .table import EXPERIMENTS, PRESETS, find
+
+SMALL, LARGE = "3i", "3j"  # the study's two releases
+METRICS = ("token_f1", "exact_match", "rouge_l", "validity", "diversity")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What is made, and where."""
+
+    source: str  # what `sources.open_source` reads
+    out: Path
+    preset: str = "paper"
+    experiments: Sequence[str] = (SMALL, LARGE)
+
+    @property
+    def documents(self) -> Path:
+        """What the filters keep."""
+        return self.out / "corpus" / "documents.parquet"
+
+    @property
+    def vectors(self) -> Path:
+        """Their vectors, row by row."""
+        return self.out / "vectors.npy"
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.out / "data"
+
+    def model(self, experiment: str) -> Path:
+        """A release folder."""
+        return self.out / "models" / f"vec2slug-{experiment}"
+
+    @contextmanager
+    def folders(self) -> Iterator[None]:
+        """The library reads and writes this run's data and records, and not those of the book."""
+        with use(replace(current(), data=self.data, runs=self.out / "runs")):
+            yield
+
+
+def check(paper: Paper) -> None:
+    """Refuse what would fail only after hours.
+
+    Raises:
+        Vec2SlugError: an unknown preset, or an experiment that is not in the study's table.
+    """
+    find(PRESETS, "preset", paper.preset)
+    for name in paper.experiments:
+        find({k: v for k, v in EXPERIMENTS.items() if v.model == "decoder"}, "experiment", name)
+
+
+def make_corpus(paper: Paper, tokenizer: Path, workers: int = 1) -> list[dict[str, Any]]:
+    """Filter the documents; the steps of the funnel."""
+    funnel = paper.out / "corpus" / "funnel.json"
+    if not funnel.is_file():
+        build_corpus(paper.source, paper.out / "corpus", tokenizer, workers)
+    return list(read_json(funnel)["steps"])
+
+
+def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dict[str, Any]:
+    """The data folder, with our twelve articles in the embedder's vectors; its card."""
+    name = short_name(embedder.name)
+    if not (paper.data / "examples").is_dir():
+        copytree(current().data / "examples", paper.data / "examples")
+    found = paper.data / f"examples.{name}.npy"
+    if not found.is_file():
+        vectors = example_vectors(embedder)
+        with atomic(found) as temporary:
+            np.save(temporary, vectors)
+    card = paper.data / "card.json"
+    if not card.is_file():
+        funnel, vectors = paper.documents.with_name("funnel.json"), np.load(paper.vectors, "r")
+        build.build(paper.documents, vectors, funnel, paper.data, pairs, name)
+    return dict(read_json(card))
+
+
+def make_model(paper: Paper, experiment: str) -> dict[str, Any]:
+    """Train, evaluate and release one experiment; what it came to, beside what was reported."""
+    with paper.folders():
+        found = record(experiment, paper.preset)
+        folder = paper.model(experiment)
+        if not (folder / "manifest.onnx.json").is_file():
+            export_release(open_run(experiment, paper.preset), folder)
+            export_graphs(folder)
+        manifest, metrics = found.manifest, found.metrics
+    row = EXPERIMENTS[experiment]
+    return {
+        "experiment": experiment,
+        "parameters": manifest["parameters"],
+        "seconds": manifest["seconds"],
+        "reported_token_f1": row.reported_token_f1,
+        "metrics": {name: metrics[name] for name in METRICS},
+        "release": folder.relative_to(paper.out).as_posix(),
+    }
+
+
+def write_report(
+    paper: Paper, steps: list[dict[str, Any]], card: dict[str, Any], models: list[dict[str, Any]]
+) -> Path:
+    """``paper.json``: what was kept, embedded and made."""
+    path = paper.out / "paper.json"
+    tokens = pq.read_table(paper.documents, columns=["token_count"])["token_count"]
+    found = {
+        "source": paper.source,
+        "preset": paper.preset,
+        "funnel": steps,
+        "embedded": {"documents": len(tokens), "tokens": pc.sum(tokens).as_py()},
+        "data": {name: card[name] for name in ("embedder", "pairs", "splits", "clusters")},
+        "models": models,
+    }
+    write_json(path, found)
+    return path

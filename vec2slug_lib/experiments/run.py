@@ -1,0 +1,141 @@
+"""How an experiment is run: data, vocabulary, training, decoding, metrics, one record on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from ..common.files import write_json
+from ..common.vocabulary import EOS
+from ..common.workspace import current
+from ..data import dataset
+from ..data.dataset import Dataset
+from ..data.examples import load_examples
+from ..embedding.minilm import MiniLMEmbedder
+from ..evaluation.records import Run, environment, open_run
+from ..model import embedding_init
+from ..model.decoder import Decoder, DecoderConfig
+from ..model.mlp import MLP, MLPConfig
+from ..model.tokenizer import save_tokenizer, token_strings
+from ..model.weights import load_decoder
+from ..training import distributed, mlp_objective
+from ..training.decoder_objective import DecoderObjective, Examples
+from ..training.trainer import Objective, TrainingConfig, TrainingResult, train
+from .score import evaluate_run, validation_score
+from .table import PRESETS, default_device, find, find_experiment, pretraining, training_config
+from .task import Config, Task, make_task, model_config, word_sets
+
+GREEDY_ROWS = 500  # validation rows decoded greedily at each evaluation
+
+
+def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
+    """The record of an experiment: read if it is there, made if not. What notebooks call."""
+    find_experiment(name)
+    find(PRESETS, "preset", preset)
+    run = Run(current().runs / name / preset)
+    if retrain or not run.complete:
+        evaluate_run(trained(name, preset, retrain))
+    return open_run(name, preset)
+
+
+def trained(name: str, preset: str, retrain: bool = False) -> Run:
+    """A run whose weights are on disk, with or without its results: trained if they are not."""
+    run = Run(current().runs / name / preset)
+    # The manifest is written when training is done: one that is there spares it.
+    parts = (run.folder / "manifest.json", run.folder / "model.safetensors")
+    if distributed.agree(retrain or not all(part.is_file() for part in parts)):
+        train_run(name, preset, run)
+    return run
+
+
+def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
+    """Train an experiment, on all ranks; write weights, tokenizer, history and manifest."""
+    with distributed.first_rank_first():
+        task = make_task(name, preset_name)
+        if distributed.rank() == 0:
+            for part in (
+                "manifest.json",
+                "metrics.json",
+                "diagnostics.json",
+            ):  # of weights that are about to change
+                (run.folder / part).unlink(missing_ok=True)
+            save_tokenizer(task.tokenizer, run.folder / "tokenizer.json")
+    where = device or default_device()
+    config = model_config(task)
+    result = fit(task, config, run.folder, where)
+    train_rows = int((task.lessons.pairs["split"] == "train").sum())
+    model = Decoder(config) if isinstance(config, DecoderConfig) else MLP(config)
+    manifest = {
+        "experiment": name,
+        "preset": preset_name,
+        "model": asdict(config),
+        "training": asdict(training_config(task.experiment, task.preset, train_rows)),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "train_rows": train_rows,
+        "data": dataset.ids_digest(task.data.pairs["id"]),
+        "embedder": task.data.embedder,
+        "result": {k: getattr(result, k) for k in ("best_val_loss", "best_step", "epochs")},
+        "seconds": round(result.seconds, 1),
+        "environment": {**environment(where), "ranks": distributed.world()},
+    }
+    if distributed.rank() == 0:
+        write_json(run.folder / "manifest.json", manifest)
+    distributed.wait()  # for files that the next training may start from
+
+
+def fit(
+    task: Task, config: Config, folder: Any, device: str, batches: int | None = None
+) -> TrainingResult:
+    """Train the task's model; with ``batches``, on so many only, to see how long it takes."""
+    rows, val = task.lessons.part("train"), task.lessons.part("val")
+    training = training_config(task.experiment, task.preset, len(rows.pairs))
+    if batches is not None:
+        rows = rows.rows(np.arange(min(batches * training.batch_size, len(rows.pairs))))
+        val, training = val.sample(64), replace(training, epochs=1)
+    score = validation_score(task.data.part("val").sample(GREEDY_ROWS), task)
+    return train(make_objective(task, config, training, rows, val, device), training, folder, score)
+
+
+def make_objective(
+    task: Task, config: Config, training: TrainingConfig, rows: Dataset, val: Dataset, device: str
+) -> Objective:
+    """A new model of the task with its training and validation data."""
+    where = torch.device(device)
+    if isinstance(config, MLPConfig):
+        ours, theirs = word_sets(task, rows), word_sets(task, val)
+        return mlp_objective.MLPObjective(
+            config, training, ours, theirs, task.experiment.loss, where
+        )
+    examples = [Examples(part.vectors, task.ids(part)) for part in (rows, val)]
+    torch.manual_seed(training.seed)
+    start = first_weights(task, config)
+    return DecoderObjective(config, training, examples[0], examples[1], where, start)
+
+
+def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
+    """Decoder to start from: of a pretraining, or with the embedder's tables; None for neither."""
+    if start := pretraining(task.name):
+        return load_decoder(config, trained(start, task.preset_name).folder / "model.safetensors")
+    if not task.experiment.word_table:
+        return None
+    model = Decoder(config)
+    ids = [i for row in task.ids(task.data.part("train")) for i in (*row, EOS)]
+    tokens = token_strings(task.tokenizer)
+    vectors = embedding_init.token_vectors(tokens, MiniLMEmbedder())
+    embedding_init.fill(model, vectors, np.bincount(ids, minlength=len(tokens)).tolist())
+    return model
+
+
+def example_slugs(names: Sequence[str], preset: str = "book") -> pd.DataFrame:
+    """Slugs of the book's own articles: a row an article, indexed by its editor's slug."""
+    examples = load_examples()
+    found = {name: record(name, preset).examples for name in names}
+    return pd.DataFrame(
+        {name: [slugs[example.name] for example in examples] for name, slugs in found.items()},
+        index=pd.Index([example.slug for example in examples], name="editor's slug"),
+    )

@@ -1,0 +1,221 @@
+"""Run a notebook over a grid of parameters: every cell once, whatever happens in between.
+
+A finished cell is a notebook in the output folder; it is there whole or not at all. So a sweep that
+was killed goes on when it is started again, and a cell that failed is tried again.
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import nbformat
+import pandas as pd
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic, read_json, write_json
+from ..common.parallel import Engine, threads
+from .parameters import check
+
+GLUED = "application/papermill.record/"  # media type of a glued value, before its key
+SCRATCH = ".running-"  # before the name of a cell that is not done
+# Papermill that ends with the process that started it, at the end of the pipe that it holds: a
+# worker that is killed leaves no notebook running beside the one that is started in its place.
+PAPERMILL = """
+import os, runpy, threading
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
+runpy.run_module("papermill", run_name="__main__", alter_sys=True)
+"""
+Cell = dict[str, Any]  # a value for each swept parameter
+Progress = Callable[[int], object]
+
+
+class Outcome(NamedTuple):
+    """What came of a sweep."""
+
+    table: pd.DataFrame  # a row a finished cell: parameters, metrics, seconds, notebook
+    failed: dict[str, str]  # message of each cell that failed, by the name of its notebook
+
+
+def grid(options: Sequence[str]) -> list[Cell]:
+    """Every combination of ``name=value,value`` options, the last of them varying fastest.
+
+    Raises:
+        Vec2SlugError: an option of another form, or a parameter named twice.
+    """
+    values: dict[str, list[Any]] = {}
+    for option in options:
+        name, equals, listed = option.partition("=")
+        if not (name.isidentifier() and equals and listed) or name in values:
+            raise Vec2SlugError(f"expected each parameter once, as name=value,value; got {option}")
+        values[name] = [_value(text) for text in listed.split(",")]
+    if not values:
+        raise Vec2SlugError("expected at least one parameter to sweep, such as -p seed=0,1,2")
+    return [dict(zip(values, cell, strict=True)) for cell in itertools.product(*values.values())]
+
+
+def _value(text: str) -> Any:
+    """A Python literal, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def cell_name(cell: Mapping[str, Any]) -> str:
+    """Name of a cell's notebook, without the ending."""
+    plain = ",".join(f"{name}={value}" for name, value in cell.items())
+    # A value may be a path; two values that look alike as file names stay apart.
+    safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in plain)
+    return safe if safe == plain else f"{safe[:80]}-{sha256(plain.encode()).hexdigest()[:8]}"
+
+
+def sweep(
+    notebook: Path,
+    cells: Sequence[Cell],
+    out: Path,
+    jobs: int = 1,
+    progress: Progress | None = None,
+    engine: Engine | None = None,
+) -> Outcome:
+    """Run a notebook in a process a cell, and write ``sweep.parquet`` as cells finish.
+
+    Args:
+        notebook: with a cell of parameters (see `parameters`); its glued numbers are the metrics.
+        cells: see `grid`.
+        out: folder of the executed notebooks. Cells that are done there are not run again; a cell
+            that failed stays as ``NAME.failed.ipynb``.
+        jobs: processes at a time, that share the cores.
+        progress: called with the number of cells that have just ended, first with those done.
+        engine: where the processes are started, see `engines`; ``threads(jobs)`` if None. On a
+            cluster the notebook and ``out`` are on a file system that all nodes share.
+
+    Raises:
+        Vec2SlugError: before anything is run: no such notebook, one without a cell of parameters,
+            an unknown parameter, a value of another type, or a folder of another notebook's sweep.
+    """
+    source = _source(notebook)
+    declared = _declared(source, notebook)
+    for cell in cells:
+        check(declared, {**declared, **cell})
+    if jobs < 1:
+        raise Vec2SlugError(f"expected jobs of 1 or more, got {jobs}")
+    _claim(out, source)
+    waiting = [cell for cell in cells if not (out / f"{cell_name(cell)}.ipynb").is_file()]
+    if progress:
+        progress(len(cells) - len(waiting))
+    failed: dict[str, str] = {}
+    known: dict[Path, dict[str, Any]] = {}  # what the notebooks that were read already say
+    run = partial(_run, notebook.resolve(), out.resolve(), jobs)
+    if waiting:
+        with closing((engine or threads(jobs))(run, waiting)) as ended:
+            for number, message in ended:
+                if message:
+                    failed[cell_name(waiting[number])] = message
+                _write_table(cells, out, known)
+                if progress:
+                    progress(1)
+        _clean(out)
+    return Outcome(_write_table(cells, out, known), failed)
+
+
+def _source(notebook: Path) -> str:
+    if not notebook.is_file():
+        raise Vec2SlugError(f"expected a notebook at {notebook}, found none")
+    return notebook.read_text(encoding="utf-8")
+
+
+def _declared(source: str, notebook: Path) -> dict[str, Any]:
+    """Parameters of a notebook and their defaults: its cell of parameters is run for them."""
+    cells = nbformat.reads(source, as_version=4).cells
+    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+    names: dict[str, Any] = {}
+    if tagged:
+        exec(tagged[0].source, names)
+    if "declared" not in names:
+        raise Vec2SlugError(
+            f"expected {notebook} to have a cell of parameters that ends with "
+            "`declared = declare(globals())`, found none"
+        )
+    return dict(names["declared"])
+
+
+def _claim(out: Path, source: str) -> None:
+    """Make the folder this notebook's, or refuse it."""
+    job, manifest = {"notebook_sha256": sha256(source.encode()).hexdigest()}, out / "sweep.json"
+    if manifest.is_file() and read_json(manifest) != job:
+        raise Vec2SlugError(
+            f"expected {out} to hold a sweep of this notebook, got one of another version of it; "
+            "choose another output folder, or remove that one"
+        )
+    write_json(manifest, job)
+    _clean(out)
+
+
+def _clean(out: Path) -> None:
+    for left in out.glob(f"{SCRATCH}*.ipynb"):  # of a sweep or a worker that was killed
+        left.unlink()
+
+
+def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
+    """Run one cell; "" or what went wrong."""
+    name = cell_name(cell)
+    target, failure = out / f"{name}.ipynb", out / f"{name}.failed.ipynb"
+    scratch = out / f"{SCRATCH}{uuid4().hex[:8]}-{name}.ipynb"  # of this try, and no other
+    command = [sys.executable, "-c", PAPERMILL, str(notebook), str(scratch)]
+    command += ["--no-progress-bar", "--cwd", str(notebook.parent), "-y", json.dumps(cell)]
+    share = str(max((os.cpu_count() or 1) // jobs, 1))
+    env = {"OMP_NUM_THREADS": share, **os.environ}
+    read, write = os.pipe()  # nothing is ever written
+    try:
+        done = subprocess.run(
+            command, env=env, stdin=read, capture_output=True, text=True, check=False
+        )
+    finally:
+        os.close(read)
+        os.close(write)
+    if done.returncode == 0:
+        failure.unlink(missing_ok=True)
+        scratch.replace(target)
+        return ""
+    if scratch.is_file():
+        scratch.replace(failure)
+    return (done.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def _write_table(
+    cells: Sequence[Cell], out: Path, known: dict[Path, dict[str, Any]]
+) -> pd.DataFrame:
+    """``sweep.parquet`` of all cells of the grid that are done, in its order."""
+    paths = [(cell, out / f"{cell_name(cell)}.ipynb") for cell in cells]
+    known |= {path: results(path) for _, path in paths if path not in known and path.is_file()}
+    table = pd.DataFrame([{**cell, **known[path]} for cell, path in paths if path in known])
+    with atomic(out / "sweep.parquet") as temporary:
+        table.to_parquet(temporary)
+    return table
+
+
+def results(path: Path) -> dict[str, Any]:
+    """Glued numbers of an executed notebook, its seconds, and its name."""
+    content = nbformat.read(path, as_version=4)
+    found: dict[str, Any] = {}
+    for output in itertools.chain.from_iterable(c.get("outputs", []) for c in content.cells):
+        for kind, shown in output.get("data", {}).items():
+            if not kind.startswith(GLUED):
+                continue
+            value = _value(shown) if isinstance(shown, str) else None
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                found[output.metadata["scrapbook"]["name"]] = value
+    seconds = content.metadata["papermill"]["duration"]
+    return {**found, "seconds": seconds, "notebook": path.name}

@@ -1,0 +1,120 @@
+"""An experiment with its data and vocabulary: all that training it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from tokenizers import Tokenizer
+
+from ..common.errors import Vec2SlugError
+from ..common.vocabulary import SPECIALS
+from ..data import dataset
+from ..data.dataset import Dataset
+from ..data.spans import span_set
+from ..evaluation.records import Run
+from ..model.decoder import DecoderConfig
+from ..model.mlp import MLPConfig
+from ..model.tokenizer import encode, train_bpe, word_level
+from ..training import mlp_objective
+from .table import PRESETS, Experiment, Preset, decoder_config, find, find_experiment, mlp_config
+from .word_clusters import map_slug, word_clusters
+
+Config = DecoderConfig | MLPConfig
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment in a preset, with its data and vocabulary: all that training needs."""
+
+    name: str
+    preset_name: str
+    data: Dataset
+    lessons: Dataset  # what it learns from: the pages of `data`, or spans
+    tokenizer: Tokenizer
+    mapping: dict[str, str] | None  # word to the word that stands for it; None for subwords
+
+    @property
+    def experiment(self) -> Experiment:
+        """Hyper-parameters."""
+        return find_experiment(self.name)
+
+    @property
+    def preset(self) -> Preset:
+        """Data and budget."""
+        return PRESETS[self.preset_name]
+
+    def target(self, slug: str) -> str:
+        """What the model is asked to write for a slug."""
+        return slug if self.mapping is None else map_slug(slug, self.mapping)
+
+    def ids(self, part: Dataset) -> list[list[int]]:
+        """Token ids of the targets of a split."""
+        return encode(self.tokenizer, [self.target(slug) for slug in part.pairs["slug"]])
+
+
+def make_task(name: str, preset_name: str) -> Task:
+    """Load the data and make the vocabulary of an experiment.
+
+    Raises:
+        Vec2SlugError: unknown experiment or preset.
+    """
+    experiment = find_experiment(name)
+    preset: Preset = find(PRESETS, "preset", preset_name)
+    data = dataset.load(limit=preset.limit).thin(experiment.share)
+    if data.embedder != "minilm" and (experiment.head_dim or experiment.spans):
+        raise Vec2SlugError(
+            f"expected vectors of minilm for {name}, which learns from what it embeds itself; got "
+            f"those of {data.embedder}"
+        )
+    spans = spans_of(experiment, preset, data)
+    mapping: dict[str, str] | None = None
+    if experiment.vocabulary == "kmeans":
+        mapping = word_clusters(preset_name).mapping
+        tokenizer = word_level(sorted(set(mapping.values())))
+    else:
+        slugs = [
+            slug for part in (data.part("train"), spans) if part for slug in part.pairs["slug"]
+        ]
+        size = experiment.vocabulary_multiple * preset.vocab_size
+        tokenizer = train_bpe(slugs, size, experiment.merged)
+    taught = spans if spans and experiment.spans else data
+    return Task(name, preset_name, data, taught, tokenizer, mapping)
+
+
+def spans_of(experiment: Experiment, preset: Preset, data: Dataset) -> Dataset | None:
+    """The spans that an experiment, or its pretraining, learns to read back; None for none."""
+    count = experiment.spans or experiment.pretrain
+    if not count:
+        return None
+    kinds = preset.span_kinds or experiment.span_kinds
+    return span_set(data, kinds, min(count, preset.spans or count))
+
+
+def model_config(task: Task) -> Config:
+    """Shape of the task's model, with as many outputs as its vocabulary has entries."""
+    width, size = task.data.vectors.shape[1], task.tokenizer.get_vocab_size()
+    if task.experiment.model == "mlp":
+        preset = replace(task.preset, vocab_size=size - len(SPECIALS))
+        return mlp_config(task.experiment, preset, width)
+    return decoder_config(task.experiment, replace(task.preset, vocab_size=size), width)
+
+
+def word_sets(task: Task, part: Dataset) -> mlp_objective.WordSets:
+    """Vectors and cluster ids of a split."""
+    first = len(SPECIALS)
+    ids = [[i - first for i in row if i >= first] for row in task.ids(part)]
+    return mlp_objective.WordSets(part.vectors, ids)
+
+
+def run_data(run: Run) -> Dataset:
+    """The data set that a run was trained on.
+
+    Raises:
+        Vec2SlugError: the one on disk is another.
+    """
+    manifest = run.manifest
+    data = dataset.load(limit=find(PRESETS, "preset", manifest["preset"]).limit)
+    data = data.thin(find_experiment(manifest["experiment"]).share)
+    if dataset.ids_digest(data.pairs["id"]) != manifest["data"]:
+        raise Vec2SlugError(f"expected the data that {run.folder} was trained on, found another")
+    return data

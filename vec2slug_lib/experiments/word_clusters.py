@@ -1,0 +1,219 @@
+"""Clusters of the slug words by their embeddings: the reduced vocabulary of phase one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+from sklearn.cluster import MiniBatchKMeans
+from tqdm import tqdm
+
+from ..common.errors import Vec2SlugError
+from ..common.files import atomic
+from ..common.slugs import words
+from ..common.vectors import Floats, Ints
+from ..common.workspace import current
+from ..data import dataset
+from ..embedding.minilm import MiniLMEmbedder
+from .table import PRESETS, Preset, find
+
+Row = dict[str, Any]
+
+
+SEED = 42
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class WordClusters:
+    """K-means clusters of the words, as many as the preset's vocabulary has entries."""
+
+    words: pd.DataFrame  # word, count (in training slugs), cluster, representative; frequent first
+
+    @property
+    def mapping(self) -> dict[str, str]:
+        """Every word of the data set, and the word that stands for it."""
+        return dict(zip(self.words["word"], self.words["representative"], strict=True))
+
+
+@dataclass(frozen=True)
+class WordSpace:
+    """The words of a data set, the most frequent first, with what judges a clustering of them."""
+
+    words: list[str]  # N distinct words of all splits
+    counts: Ints  # [N], in training slugs; 0 for a word that training lacks
+    references: list[str]  # slugs of the test rows
+    stamp: Row  # digest of the data and size of the vocabulary
+
+    @property
+    def vectors(self) -> Floats:
+        """Unit vectors [N, D] of the words, each embedded alone."""
+        return _embed(tuple(self.words))
+
+    @property
+    def trained(self) -> Floats:
+        """Vectors of the words of the training slugs: the first rows, and all that is clustered."""
+        return self.vectors[: self.trained_counts.size]
+
+    @property
+    def trained_counts(self) -> Ints:
+        """Their counts."""
+        return self.counts[self.counts > 0]
+
+
+def map_slug(slug: str, mapping: Mapping[str, str]) -> str:
+    """The slug with each word replaced by the word that stands for it."""
+    return "-".join(mapping[word] for word in words(slug))
+
+
+def word_clusters(preset: str = "book", remake: bool = False) -> WordClusters:
+    """K-means clusters of a preset's words: read if they are there, made if not.
+
+    Raises:
+        Vec2SlugError: unknown preset, or no data set.
+    """
+    space, path = word_space(preset), _folder(preset) / "words.parquet"
+    frame = None if remake else _read(path, space.stamp)
+    if frame is None:
+        k = min(space.stamp["vocab_size"], len(space.trained_counts))
+        frame = name_clusters(space, kmeans(space.trained, k))
+        _write(path, frame, space.stamp)
+    return WordClusters(frame)
+
+
+def word_space(preset: str) -> WordSpace:
+    """The words of a preset's data; they are embedded when their vectors are asked for.
+
+    Raises:
+        Vec2SlugError: unknown preset, or no data set.
+    """
+    settings: Preset = find(PRESETS, "preset", preset)
+    data = dataset.load(limit=settings.limit)
+    slugs = data.part("train").pairs["slug"]
+    counts = Counter(word for slug in slugs for word in words(slug))
+    every = {word for slug in data.pairs["slug"] for word in words(slug)}
+    ordered = sorted(every, key=lambda word: (-counts[word], word))
+    return WordSpace(
+        words=ordered,
+        counts=np.array([counts[word] for word in ordered], np.int64),
+        references=data.test_rows().pairs["slug"].tolist(),
+        stamp={
+            "data": dataset.ids_digest(data.pairs["id"]),
+            "vocab_size": settings.vocab_size,
+            "embedder": MiniLMEmbedder.name,
+        },
+    )
+
+
+def name_clusters(space: WordSpace, labels: Ints) -> pd.DataFrame:
+    """Clusters of the first words, named, and every other word in the nearest one.
+
+    Args:
+        space: N words.
+        labels: of the first M words, those of the training slugs; -1 is noise.
+
+    Returns:
+        Columns word, count, cluster and representative; N rows.
+    """
+    known, count = compact(labels), len(labels)
+    names = representatives(space.vectors[:count], known, space.counts[:count])
+    centres = centroids(space.vectors[:count], known)
+    others = nearest(space.vectors[count:], centres)
+    cluster = np.concatenate([known, others])
+    spoken = np.array(space.words, object)
+    columns = {
+        "word": space.words,
+        "count": space.counts.astype(np.int32),
+        "cluster": cluster.astype(np.int32),
+        "representative": spoken[names][cluster],
+    }
+    return pd.DataFrame(columns)
+
+
+@lru_cache(maxsize=1)
+def _embed(texts: tuple[str, ...]) -> Floats:
+    # All parts of a record need the same vectors, and they are too large for the repository.
+    return MiniLMEmbedder().embed(texts)
+
+
+def _folder(preset: str) -> Path:
+    return current().runs / "words" / preset
+
+
+def _read(path: Path, stamp: Row) -> pd.DataFrame | None:
+    """The frame at ``path`` if it was made of this data."""
+    frame = pd.read_parquet(path) if path.is_file() else None
+    return frame if frame is not None and frame.attrs == stamp else None
+
+
+def _write(path: Path, frame: pd.DataFrame, stamp: Row) -> None:
+    frame.attrs = stamp
+    with atomic(path) as temporary:
+        frame.to_parquet(temporary, index=False, compression="zstd")
+
+
+def kmeans(vectors: Floats, k: int, seed: int = SEED) -> Ints:
+    """MiniBatchKMeans (Sculley 2010) from ``k`` words drawn at random: labels [N].
+
+    Started at random as in the paper: with thousands of centres k-means++ takes many times as
+    long and hardly brings words nearer to their centres. Centres that attract no word are left
+    out, so there may be fewer than ``k`` labels.
+
+    Raises:
+        Vec2SlugError: ``k`` is not between 1 and N.
+    """
+    _check_k(k, len(vectors))
+    model = MiniBatchKMeans(k, init="random", n_init=1, batch_size=4096, random_state=seed)
+    return compact(np.asarray(model.fit_predict(vectors), np.int64))
+
+
+def nearest(vectors: Floats, centres: Floats, block: int = BLOCK) -> Ints:
+    """Index [N] of the centre [K, D] at the least Euclidean distance from each row of [N, D]."""
+    half = (centres**2).sum(axis=1) / 2
+    found = [np.empty(0, np.int64)]
+    for begin in tqdm(range(0, len(vectors), block), "nearest", leave=False, delay=2):
+        found.append((vectors[begin : begin + block] @ centres.T - half).argmax(axis=1))
+    return np.concatenate(found)
+
+
+def compact(labels: Ints) -> Ints:
+    """The same clusters numbered from 0; each noise word becomes a cluster of its own."""
+    alone = labels < 0
+    numbered = labels.copy()
+    numbered[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
+    return np.asarray(np.unique(numbered, return_inverse=True)[1], np.int64)
+
+
+def centroids(vectors: Floats, labels: Ints) -> Floats:
+    """Mean vector [K, D] of each cluster; labels [N] are compact."""
+    sizes = np.bincount(labels)
+    shape = (len(sizes), len(labels))
+    members = csr_array((1 / sizes[labels], (labels, np.arange(len(labels)))), shape=shape)
+    return np.asarray(members @ vectors, np.float32)
+
+
+def representatives(vectors: Floats, labels: Ints, counts: Ints) -> Ints:
+    """Index [K] of the word that stands for each cluster.
+
+    The most frequent one; of several, the nearest to the centroid, and then the first.
+
+    Args:
+        vectors: [N, D].
+        labels: compact, [N].
+        counts: occurrences of each word, [N].
+    """
+    distance = ((vectors - centroids(vectors, labels)[labels]) ** 2).sum(axis=1)
+    order = np.lexsort((distance, -counts, labels))
+    return np.asarray(order[np.diff(labels[order], prepend=-1) > 0], np.int64)
+
+
+def _check_k(k: int, size: int) -> None:
+    if not 1 <= k <= size:
+        raise Vec2SlugError(f"expected between 1 and {size} clusters, got {k}")

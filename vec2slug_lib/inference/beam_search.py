@@ -1,0 +1,365 @@
+"""Beam search over a slug decoder: every constraint, length rewards and optimal stopping.
+
+numpy only: PyTorch, ONNX and test models stand behind the `Stepper` protocol. The search runs a
+chunk of documents side by side, their hypotheses one batch of the stepper; a document that is done
+leaves the batch. What a document gets depends on neither its neighbours nor the chunk size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from ..common.errors import Vec2SlugError
+from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
+from ..common.vectors import Bools, Doubles, Floats, Ints
+from ..common.vocabulary import EOS, FIRST, HYPHEN, Vocabulary
+from .scores import Scores, best_subwords, blocks, log_sum_exp, place, scores_of
+
+MAX_CHARS = 80
+
+# Sees what a step leaves: unfinished slugs with log probabilities, finished slugs a document.
+Watch = Callable[[Sequence[str], Doubles, Sequence[Mapping[str, float]]], object]
+
+
+class Stepper(Protocol):
+    """A decoder that goes on by one token at a time and remembers its last batch of rows."""
+
+    def start(self, embeddings: Floats) -> Floats | Scores:
+        """Begin a batch: float32 [N, D] vectors to logits [N, V] after the prefix and <bos>."""
+
+    def step(self, parents: Ints, tokens: Ints) -> Floats | Scores:
+        """Append a token to each row and return the logits [M, V] that follow, or their scores.
+
+        Row i of the new batch continues row ``parents[i]`` of the previous batch with
+        ``tokens[i]``; rows may be dropped, duplicated and reordered.
+        """
+
+
+class Candidate(NamedTuple):
+    """A finished slug and its score: log probability plus length reward minus penalties."""
+
+    slug: str
+    score: float
+
+
+class Beams(NamedTuple):
+    """What a search found: ``candidates`` best first, and decoder ``steps`` [N] per document."""
+
+    candidates: list[list[Candidate]]
+    steps: Ints
+
+
+@dataclass(frozen=True)
+class DecodingConfig:
+    """The decoding configuration of the project; the defaults are the study's values.
+
+    Attributes:
+        beam_width: hypotheses kept per document.
+        length_reward: reward r per word, added to the log probability.
+        reward_cap: words B above which no further reward is paid.
+        min_tokens: content tokens below which <eos> is suppressed.
+        min_words: words below which <eos> is suppressed.
+        max_words: words after which no further hyphen is allowed.
+        max_tokens: sequence length of the model; a slug has at most ``max_tokens - 1`` tokens.
+        trailing_stopword_penalty: subtracted if the last word is a stopword.
+        repeat_penalty: subtracted once if a word that is no stopword repeats.
+        suppress_eos_after_stopword: whether a slug may end in a stopword only at the cap.
+        distinct_words: whether a word that is no stopword may stand but once, with or without an
+            s at its end; only where nothing else fits does it stand again.
+        stopping: "optimal" stops when no active hypothesis can enter the best ``top_k`` any more
+            (Huang et al. 2017); "exhaustive" runs to the cap; "first_k" stops when ``beam_width``
+            distinct slugs are finished.
+
+    Raises:
+        Vec2SlugError: a setting is out of its range.
+    """
+
+    beam_width: int = 4
+    length_reward: float = 1.5
+    reward_cap: int = 6
+    min_tokens: int = 3
+    min_words: int = MIN_WORDS
+    max_words: int = MAX_WORDS
+    max_tokens: int = 24
+    trailing_stopword_penalty: float = 1.0
+    repeat_penalty: float = 2.0
+    suppress_eos_after_stopword: bool = True
+    distinct_words: bool = False
+    stopping: Literal["optimal", "exhaustive", "first_k"] = "optimal"
+    stopwords: frozenset[str] = STOPWORDS
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which no slug exists or the stopping bound does not hold."""
+        shortest = max(2 * self.min_words - 1, self.min_tokens)
+        rewards = (self.length_reward, self.trailing_stopword_penalty, self.repeat_penalty)
+        if self.beam_width < 1 or self.reward_cap < 0 or not all(0 <= x < np.inf for x in rewards):
+            raise Vec2SlugError(f"expected beam_width >= 1 and finite rewards >= 0, got {self}")
+        if not 1 <= self.min_words <= self.max_words:
+            raise Vec2SlugError(f"expected 1 <= min_words <= max_words, got {self}")
+        if self.max_tokens - 1 < shortest:
+            raise Vec2SlugError(f"expected max_tokens > {shortest} for a slug to fit, got {self}")
+        if self.stopping not in ("optimal", "exhaustive", "first_k"):
+            raise Vec2SlugError(f"expected stopping optimal, exhaustive or first_k, got {self}")
+
+
+def greedy(
+    stepper: Stepper,
+    embeddings: Floats,
+    token_strings: Sequence[str],
+    config: DecodingConfig | None = None,
+) -> list[str]:
+    """One slug a document by the most probable allowed token at each step, with no reward."""
+    config = replace(config or DecodingConfig(), beam_width=1, length_reward=0, stopping="first_k")
+    found = search(stepper, embeddings, token_strings, config)
+    return [candidates[0].slug for candidates in found.candidates]
+
+
+def search(
+    stepper: Stepper,
+    embeddings: Floats,
+    token_strings: Sequence[str] | Vocabulary,
+    config: DecodingConfig | None = None,
+    top_k: int = 1,
+    chunk_size: int = 128,
+    progress: Callable[[int], object] | None = None,
+    watch: Watch | None = None,
+) -> Beams:
+    """Beam search with optimal stopping (Huang et al. 2017, doi 10.18653/v1/D17-1227).
+
+    Every document gets a candidate, and every candidate is kebab-case, has ``min_words`` to
+    ``max_words`` words and at most 80 characters: where the token or character budget just
+    suffices for the words still missing, whatever would overspend it is suppressed.
+
+    Args:
+        stepper: the decoder.
+        embeddings: document vectors, float32 [N, D].
+        token_strings: the vocabulary, V strings, the five special tokens first; or what
+            `Vocabulary.of` has made of them, for many searches.
+        config: decoding settings; the project's defaults if None.
+        top_k: candidates returned per document (fewer if fewer distinct ones finish).
+        chunk_size: documents searched side by side; bounds the memory, not the result.
+        progress: called with the number of documents just done, e.g. ``tqdm(...).update``.
+        watch: called after each step of a chunk.
+
+    Returns:
+        Candidates per document, distinct and best first, and decoder steps per document.
+
+    Raises:
+        Vec2SlugError: malformed vectors or vocabulary, ``top_k`` or ``chunk_size`` below 1, or a
+            stepper whose logits are not finite or not [rows, V].
+    """
+    config = config or DecodingConfig()
+    embeddings = np.asarray(embeddings, dtype=np.float32)
+    if embeddings.ndim != 2:
+        raise Vec2SlugError(f"expected vectors of shape [N, D], got {embeddings.shape}")
+    if top_k < 1 or chunk_size < 1:
+        raise Vec2SlugError(f"expected top_k, chunk_size >= 1, got {top_k} and {chunk_size}")
+    vocabulary = Vocabulary.of(token_strings)
+    if config.min_words * (vocabulary.shortest + 1) - 1 > MAX_CHARS:
+        wanted = f"{config.min_words} words that fit in {MAX_CHARS} characters"
+        raise Vec2SlugError(f"expected tokens for {wanted}, the shortest has {vocabulary.shortest}")
+    candidates: list[list[Candidate]] = []
+    steps = []
+    for begin in range(0, len(embeddings), chunk_size):
+        chunk = _Search(vocabulary, config, top_k, len(embeddings[begin : begin + chunk_size]))
+        chunk.run(stepper, embeddings[begin : begin + chunk_size], watch)
+        candidates += [_best(pool, top_k) for pool in chunk.pools]
+        steps.append(chunk.steps)
+        if progress:
+            progress(len(chunk.pools))
+    return Beams(candidates, np.concatenate(steps) if steps else np.zeros(0, np.int64))
+
+
+class _Allowed(NamedTuple):
+    """What each of M rows may do next. Where nothing but stopping is left, <eos> is forced."""
+
+    hyphen: Bools
+    eos: Bools
+    room: Ints  # characters that a subword may have; 0 where none may follow
+    forced: Bools
+
+
+class _Extensions(NamedTuple):
+    """E one-token extensions of the rows of a step."""
+
+    row: Ints
+    token: Ints
+    log_p: Doubles
+    rank: Doubles
+
+    def take(self, index: Ints | Bools) -> _Extensions:
+        row, token, log_p, rank = self
+        return _Extensions(row[index], token[index], log_p[index], rank[index])
+
+
+class _Search:
+    """The state of one chunk: rows (hypotheses) grouped by document, and finished slugs."""
+
+    def __init__(self, vocabulary: Vocabulary, config: DecodingConfig, top_k: int, n: int) -> None:
+        self.vocabulary, self.config, self.top_k = vocabulary, config, top_k
+        self.texts = [""] * n  # one a row
+        self.log_p = np.zeros(n)  # [rows]
+        self.owner = np.arange(n)  # [rows], ascending
+        self.started = np.zeros(n, np.int64)  # [rows] words begun
+        self.opening = np.ones(n, np.bool_)  # [rows] whether a word begins next
+        self.chars = np.zeros(n, np.int64)  # [rows]
+        self.pools: list[dict[str, float]] = [{} for _ in range(n)]
+        self.steps = np.zeros(n, np.int64)
+
+    def run(self, stepper: Stepper, embeddings: Floats, watch: Watch | None = None) -> None:
+        """Search until no row is left; fills ``pools`` and ``steps``."""
+        # Taken out before the next come, so that two steps' logits are never in memory together.
+        last = [stepper.start(embeddings)]
+        for length in range(self.config.max_tokens):
+            self.steps[self.owner] = length + 1
+            survivors = self._select(*self._extend(self._scores(last.pop()), length))
+            if watch:
+                watch(self.texts, self.log_p, self.pools)
+            if not len(survivors.row):
+                break
+            last.append(stepper.step(survivors.row, survivors.token))
+
+    def _scores(self, logits: Floats | Scores) -> Scores:
+        """Scores of finite logits, one row a hypothesis."""
+        barred = self.vocabulary.barred
+        if isinstance(logits, Scores):
+            parts: Sequence[Any] = (logits.eos, logits.hyphen, logits.total)
+            if all(np.isfinite(part).all() for part in parts):
+                if not barred.any():
+                    return logits
+                subwords = logits.all_subwords(np.arange(len(self.texts))) + barred
+                return scores_of(logits.eos, logits.hyphen, subwords, self.config.beam_width)
+        else:
+            expected = (len(self.texts), len(self.vocabulary.strings))
+            logits = np.asarray(logits, dtype=np.float32)
+            if logits.shape != expected:
+                raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
+            if all(np.isfinite(block).all() for block in blocks(logits)):
+                eos, hyphen, subwords = logits[:, EOS], logits[:, HYPHEN], logits[:, FIRST:]
+                return scores_of(eos, hyphen, subwords + barred, self.config.beam_width)
+        raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
+
+    def _extend(self, scores: Scores, length: int) -> tuple[_Extensions, Bools]:
+        """<eos> and hyphen, where allowed, and the best subwords; which <eos> are forced."""
+        allowed, config = self._allowed(length), self.config
+        subwords, best, tokens = self._subwords(scores, allowed)
+        never = np.float32(-np.inf)
+        eos = np.where(allowed.eos, scores.eos, never)
+        hyphen = np.where(allowed.hyphen, scores.hyphen, never)
+        normaliser = np.logaddexp(np.logaddexp(eos, hyphen, dtype=np.float64), subwords)
+        if config.distinct_words:
+            again = [_repeats(text, config.stopwords) for text in self.texts]
+            closed = np.array(again) & ~allowed.forced & (allowed.room >= self.vocabulary.shortest)
+            eos[closed] = hyphen[closed] = never  # and no other token gains by it
+        hyphen[allowed.forced], best[allowed.forced] = never, never
+        logits = np.column_stack([eos, hyphen, best])
+        row, place = np.nonzero(logits > never)
+        log_p = logits[row, place] - normaliser[row] + self.log_p[row]
+        token = np.column_stack([np.full((len(eos), 2), (EOS, HYPHEN)), tokens])[row, place]
+        # Within a word nothing changes the number of words; where one opens, every token does.
+        counted = np.minimum(self.started + self.opening, config.reward_cap)[row]
+        rank = log_p + config.length_reward * counted
+        return _Extensions(row, token, log_p, rank), allowed.forced
+
+    def _subwords(self, scores: Scores, allowed: _Allowed) -> tuple[Doubles, Floats, Ints]:
+        """Log of the summed exponentials of the subwords that fit, and the best of them."""
+        total, best, tokens = scores.total.astype(np.float64), scores.best.copy(), scores.tokens
+        tight = np.flatnonzero(allowed.room < self.vocabulary.longest)
+        if len(tight):
+            lengths = self.vocabulary.lengths[FIRST:]
+            fits = lengths <= allowed.room[tight, None]
+            logits = np.where(fits, scores.all_subwords(tight), np.float32(-np.inf))
+            best[tight], few = best_subwords(logits, best.shape[1])
+            tokens = tokens.copy()
+            total[tight], tokens[tight] = log_sum_exp(logits), few
+        return total, best, tokens
+
+    def _allowed(self, length: int) -> _Allowed:
+        """Grammar, then the token and character limits, for M rows of ``length`` tokens each."""
+        config, pair = self.config, 1 + self.vocabulary.shortest  # a hyphen and a subword
+        started, opening = self.started, self.opening
+        ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
+        tokens_left = config.max_tokens - 1 - length
+        chars_left = MAX_CHARS - self.chars
+        hyphen = ~opening & (started < config.max_words)
+        eos = ~opening & (started >= config.min_words) & (length >= config.min_tokens)
+        eos &= ~(ends & config.suppress_eos_after_stopword)
+        # Words that still have to be opened after a subword here, or after a hyphen here.
+        missing = np.maximum(config.min_words - started - opening, 0)
+        room = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
+        missing = np.maximum(config.min_words - started, 1)
+        fits = (tokens_left >= 2 * missing) & (chars_left >= pair * missing)
+        forced = ~(hyphen & fits) & (room < self.vocabulary.shortest)
+        # A forced <eos> is charged its probability as if there were no limits.
+        room[forced] = self.vocabulary.longest
+        return _Allowed(hyphen & (fits | forced), eos | forced, room, forced)
+
+    def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
+        """Finish slugs, keep the best ``beam_width`` others of each unfinished document."""
+        width, owner = self.config.beam_width, self.owner
+        keys = (extensions.token, extensions.row, -extensions.rank, owner[extensions.row])
+        extensions = extensions.take(np.lexsort(keys))
+        ends = extensions.token == EOS
+        competitive = place(owner[extensions.row]) < width
+        finished = extensions.take(ends & (competitive | forced[extensions.row]))
+        for row, log_p in zip(finished.row.tolist(), finished.log_p.tolist(), strict=True):
+            slug, pool = self.texts[row], self.pools[owner[row]]
+            pool[slug] = max(pool.get(slug, -np.inf), _score(slug, log_p, self.config))
+        others = extensions.take(~ends)
+        others = others.take(place(owner[others.row]) < width)
+        others = others.take(~self._done(owner[others.row], others.log_p)[owner[others.row]])
+        self._grow(others)
+        return others
+
+    def _grow(self, others: _Extensions) -> None:
+        """Rows become their extensions."""
+        row, token, strings = others.row, others.token, self.vocabulary.strings
+        self.texts = [
+            self.texts[i] + strings[t] for i, t in zip(row.tolist(), token.tolist(), strict=True)
+        ]
+        hyphen = token == HYPHEN
+        self.started = self.started[row] + (self.opening[row] & ~hyphen)
+        self.chars = self.chars[row] + np.where(hyphen, 1, self.vocabulary.lengths[token])
+        self.opening, self.log_p, self.owner = hyphen, others.log_p, self.owner[row]
+
+    def _done(self, owner: Ints, log_p: Doubles) -> Bools:
+        """Which documents may stop, given their active hypotheses (one owner and log p each)."""
+        config, count = self.config, len(self.pools)
+        if config.stopping == "exhaustive":
+            return np.zeros(count, np.bool_)
+        if config.stopping == "first_k":
+            return np.array([len(pool) >= config.beam_width for pool in self.pools])
+        bound = np.full(count, -np.inf)
+        np.maximum.at(bound, owner, log_p)
+        bound += config.length_reward * config.reward_cap
+        pairs, k = zip(self.pools, bound.tolist(), strict=True), self.top_k
+        return np.array([len(pool) >= k and sorted(pool.values())[-k] >= b for pool, b in pairs])
+
+
+def _repeats(text: str, stopwords: frozenset[str]) -> bool:
+    """Whether the last word stood before, with or without an s at its end."""
+    *before, last = text.split("-")
+    alike = {last, last + "s"} | ({last[:-1]} if last.endswith("s") else set())
+    return last != "" and last not in stopwords and not alike.isdisjoint(before)
+
+
+def _score(slug: str, log_p: float, config: DecodingConfig) -> float:
+    """Score of a finished slug: log p + r * min(words, B), less the penalties."""
+    parts = words(slug)
+    content = [word for word in parts if word not in config.stopwords]
+    score = log_p + config.length_reward * min(len(parts), config.reward_cap)
+    if parts[-1] in config.stopwords:
+        score -= config.trailing_stopword_penalty
+    if len(set(content)) < len(content):
+        score -= config.repeat_penalty
+    return score
+
+
+def _best(pool: dict[str, float], top_k: int) -> list[Candidate]:
+    """Finished slugs best first; the stable sort gives ties to the one finished earlier."""
+    ranked = sorted(pool.items(), key=lambda item: -item[1])
+    return [Candidate(slug, score) for slug, score in ranked[:top_k]]

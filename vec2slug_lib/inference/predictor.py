@@ -1,0 +1,294 @@
+"""Slugs from vectors with a released model: numpy and onnxruntime, no torch.
+
+predictor = SlugPredictor.from_dir("data/models/vec2slug-minilm-small")
+predictor.predict(vectors)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from ..common.errors import Vec2SlugError
+from ..common.files import check_file, known_hash, read_json
+from ..common.vectors import Floats, as_array, check_shape, check_vectors
+from ..common.vocabulary import Vocabulary
+from .beam_search import Candidate, DecodingConfig, search
+from .mbr import RiskConfig, Witnesses, least_risk_search
+from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
+
+if TYPE_CHECKING:
+    from .index import Index
+
+Progress = Callable[[int], object]
+Rows = npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
+Precision = Literal["float32", "int8"]
+DEFAULT_MODEL = Path(__file__).resolve().parents[2] / "data/models/vec2slug-minilm-small"
+WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
+ROWS = 256  # hypotheses searched side by side, at most
+LOGITS = 8 << 20  # bytes of their logits, at most
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """``model.json``: what the weights do not say."""
+
+    shape: dict[str, Any]  # sizes of the decoder
+    token_strings: list[str]
+    decoding: DecodingConfig
+    risk: RiskConfig | None  # of a decoder with a word head
+
+    @property
+    def input_dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.shape["input_dim"])
+
+    @classmethod
+    def load(cls, path: Path) -> Sidecar:
+        """Read ``model.json`` in the study's layout.
+
+        Raises:
+            Vec2SlugError: missing, not JSON, or without the expected keys.
+        """
+        content = read_json(path)
+        try:
+            model, vocab, beams = content["model"], content["vocab"], content["beam_search"]
+            decoding = DecodingConfig(
+                beam_width=beams["beam_width"],
+                length_reward=beams["length_reward"],
+                reward_cap=beams["reward_cap"],
+                min_tokens=beams["min_decode_tokens"],
+                min_words=beams["min_slug_words"],
+                max_tokens=model["max_slug_tokens"],
+                stopwords=frozenset(content["stopwords"]),
+            )
+            strings = [vocab[str(index)] for index in range(model["vocab_size"])]
+            risk = RiskConfig(**content["risk"]) if "risk" in content else None
+            sizes = ("input_dim", "embed_dim", "num_heads", "num_layers")
+            return cls({**model, **{k: int(model[k]) for k in sizes}}, strings, decoding, risk)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Vec2SlugError(
+                f"expected a model description in {path}; missing {error}"
+            ) from error
+
+
+def lacks_graph(folder: Path, precision: Precision) -> bool:
+    """Whether a folder has weights, but not yet the graph that is made of them."""
+    graph = folder / GRAPHS.get(precision, PLAIN)
+    return not graph.is_file() and any((folder / name).is_file() for name in WEIGHTS)
+
+
+def graph_path(folder: Path, precision: Precision) -> Path:
+    """Find the graph to decode with: ours with a cache, or else the study's without one.
+
+    Raises:
+        Vec2SlugError: an unknown precision, or no such graph.
+    """
+    if precision not in GRAPHS:
+        raise Vec2SlugError(f"expected precision to be one of {list(GRAPHS)}, got {precision!r}")
+    path, plain = folder / GRAPHS[precision], folder / PLAIN
+    if path.is_file():
+        return path
+    if precision == "float32" and plain.is_file():
+        return plain
+    how = f"; make it once with: vec2slug export {folder}" * lacks_graph(folder, precision)
+    raise Vec2SlugError(f"expected {path.name} in {folder}, found none{how}")
+
+
+class SlugPredictor:
+    """Slugs from embeddings; what one row gets depends neither on the others nor on their number.
+
+    Attributes:
+        sidecar: the model's description.
+        cached: whether its graph keeps what it has computed; the study's does not.
+        workers: pieces of rows that are worked on at a time.
+    """
+
+    def __init__(
+        self,
+        session: onnxruntime.InferenceSession,
+        sidecar: Sidecar,
+        index: Index | None = None,
+        read: Callable[[Sequence[str]], Floats] | None = None,
+        workers: int = 1,
+    ) -> None:
+        self.workers = workers
+        self.session, self.sidecar, self.index, self.read = session, sidecar, index, read
+        self.vocabulary = Vocabulary.of(sidecar.token_strings)
+        self.cached = any(node.name == "mask" for node in session.get_inputs())
+
+    @classmethod
+    def from_dir(
+        cls,
+        folder: Path | str = DEFAULT_MODEL,
+        precision: Precision = "float32",
+        index: Index | None = None,
+        read: Callable[[Sequence[str]], Floats] | None = None,
+        threads: int = 1,
+    ) -> SlugPredictor:
+        """Open a release folder, ours or one in the study's layout.
+
+        Args:
+            folder: the release.
+            precision: ``int8`` is faster and costs hardly any quality.
+            index: pages with known slugs, which then have a say in the words of new ones.
+            read: unit vectors of texts, such as ``MiniLMEmbedder().embed``: slugs are then
+                proofread, embedded and set beside their page.
+            threads: that share the work of one piece of rows, so that a single row is sooner done.
+                With 1 each core has a piece of its own, so that many rows are.
+
+        Raises:
+            Vec2SlugError: files are missing, broken or not those of the manifests, the message
+                names the first; or a witness beside a model that cannot weigh words.
+        """
+        folder = Path(folder)
+        check_file(folder / "model.json", known_hash(folder, "model.json"))
+        sidecar = Sidecar.load(folder / "model.json")
+        if (index or read) and sidecar.risk is None:
+            raise Vec2SlugError(
+                f"expected a model with a word head beside an index or an embedder, got {folder}"
+            )
+        if threads < 1:
+            raise Vec2SlugError(f"expected threads of 1 or more, got {threads}")
+        session = open_session(graph_path(folder, precision), sidecar.shape, threads)
+        workers = max((os.cpu_count() or 1) // threads, 1)
+        return cls(session, sidecar, index, read, workers)
+
+    def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
+        """Best slug of each row.
+
+        Args:
+            vectors: ``[N, input_dim]``, any norm but zero.
+            progress: called with the number of rows just done.
+
+        Raises:
+            Vec2SlugError: wrong shape, no row, NaN, infinity or a zero row.
+        """
+        return [found[0].slug for found in self.predict_topk(vectors, 1, progress)]
+
+    def predict_topk(
+        self, vectors: npt.NDArray[Any], k: int = 5, progress: Progress | None = None
+    ) -> list[list[Candidate]]:
+        """Up to ``k`` different slugs of each row with their scores, best first.
+
+        The beam is as wide as ``k`` where the model's own width is smaller. The score of a slug is
+        the Token F1 to expect where the model has a word head, else its score in the search.
+
+        Args, errors: as :meth:`predict`.
+        """
+        check_shape(vectors := as_array(vectors), self.sidecar.input_dim)
+        for begin in range(0, len(vectors), ROWS):  # before any work is done in vain
+            check_vectors(vectors[begin : begin + ROWS], self.sidecar.input_dim, begin)
+        return list(self.stream(vectors, k, progress))
+
+    def stream(
+        self, vectors: Rows, k: int = 1, progress: Progress | None = None, first: int = 0
+    ) -> Iterator[list[Candidate]]:
+        """The candidates of each row, in order, as they come; takes rows without end.
+
+        Args:
+            vectors: an array, memory-mapped or not, or an iterable of rows ``[input_dim]``.
+            k: candidates of a row.
+            progress: called with the number of rows just done.
+            first: number of the first row, for messages.
+
+        Raises:
+            Vec2SlugError: as :meth:`predict`, when the row is reached.
+        """
+        if k < 1:
+            raise Vec2SlugError(f"expected k of 1 or more, got {k}")
+        width = max((self.sidecar.risk or self.sidecar.decoding).beam_width, k)
+        rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
+        size, workers = max(rows // width, 1), self.workers
+        if isinstance(vectors, np.ndarray):
+            size = max(min(size, -(-len(vectors) // workers)), 1)  # few rows are shared out too
+            if len(vectors) == 1:  # not worth a thread
+                yield from _done(self._search(vectors, k, width, first), progress)
+                return
+        pieces = _pieces(vectors, size)
+        waiting: deque[Future[list[list[Candidate]]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
+            try:
+                for begin, piece in pieces:
+                    waiting.append(pool.submit(self._search, piece, k, width, first + begin))
+                    if len(waiting) > workers:
+                        yield from _done(waiting.popleft().result(), progress)
+                while waiting:
+                    yield from _done(waiting.popleft().result(), progress)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _search(
+        self, rows: npt.NDArray[Any], k: int, width: int, first: int
+    ) -> list[list[Candidate]]:
+        """Candidates of a few rows, of which the first has the number ``first``."""
+        checked = check_vectors(rows, self.sidecar.input_dim, first)
+        vocabulary, config, risk = self.vocabulary, self.sidecar.decoding, self.sidecar.risk
+        stepper = self._stepper(width, len(rows))
+        if risk is None:
+            config = replace(config, beam_width=width)
+            return search(stepper, checked, vocabulary, config, k, len(rows)).candidates
+        heads = stepper.word_logits
+        witnesses = Witnesses(heads, self.index.chances if self.index else None, self.read)
+        risk = replace(risk, beam_width=width)
+        found = least_risk_search(stepper, checked, vocabulary, config, risk, witnesses)
+        return [candidates[:k] for candidates in found.candidates]
+
+    def _stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
+        if not self.cached:
+            return OnnxStepper(self.session)
+        kind = AheadStepper if rows == 1 else CachedStepper
+        return kind(self.session, self.sidecar.shape, width)
+
+
+def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
+    """Blocks of ``size`` rows, each with the number of its first."""
+    if isinstance(vectors, np.ndarray):
+        for begin in range(0, len(vectors), size):
+            yield begin, vectors[begin : begin + size]
+        return
+    if not isinstance(vectors, Iterable):
+        raise Vec2SlugError(f"expected an array or rows of vectors, got {type(vectors).__name__}")
+    rows: list[npt.NDArray[Any]] = []
+    begin = 0
+    for row in vectors:
+        rows.append(as_array(row))
+        if len(rows) == size:
+            yield begin, _stack(rows, begin)
+            rows, begin = [], begin + size
+    if rows:
+        yield begin, _stack(rows, begin)
+
+
+def _stack(rows: list[npt.NDArray[Any]], begin: int) -> npt.NDArray[Any]:
+    shapes = {row.shape for row in rows}
+    if len(shapes) > 1:
+        raise Vec2SlugError(f"expected rows of one shape from row {begin} on, got {shapes}")
+    return np.stack(rows)
+
+
+def _done(found: list[list[Candidate]], progress: Progress | None) -> Iterator[list[Candidate]]:
+    if progress:
+        progress(len(found))
+    yield from found
+
+
+def with_hash(slug: str, key: bytes, length: int = 5) -> str:
+    """Slug made unique by a short stable hash, as in ``amelia-earhart-f86ab``.
+
+    Args:
+        slug: any slug.
+        key: what identifies the item, such as the bytes of its text or vector.
+        length: hexadecimal digits, four bits each.
+    """
+    return f"{slug}-{hashlib.sha256(key).hexdigest()[:length]}"

@@ -1,0 +1,128 @@
+"""The files of the playground: the released model as a browser loads it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import warnings
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor
+
+from ..common.files import atomic, write_json
+from ..data.examples import example_vectors, load_examples
+from ..embedding.minilm import MAX_TOKENS, Encoder, MiniLMEmbedder, load_weights, model_folder
+from ..inference.beam_search import MAX_CHARS
+from ..inference.predictor import Sidecar
+from ..inference.steppers import GRAPHS
+
+RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of onnxruntime-web
+READER = "reader.onnx"
+
+
+def settings(sidecar: Sidecar) -> dict[str, Any]:
+    """The decoding configuration of a release, as the playground's search takes it."""
+    decoding = asdict(sidecar.decoding) | {"max_chars": MAX_CHARS}
+    decoding["stopwords"] = sorted(sidecar.decoding.stopwords)
+    return {"decoding": decoding, "risk": asdict(sidecar.risk) if sidecar.risk else None}
+
+
+def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path) -> list[str]:
+    """Put everything that the playground loads into one folder; ``files.json`` says what is there.
+
+    Args:
+        scripts: folder of the page's scripts and style.
+        release: folder with the int8 graph.
+        reader: graph of `minilm_graph`.
+        runtime: ``dist`` folder of the npm package onnxruntime-web.
+        out: target folder.
+
+    Returns:
+        What is missing, in words for the page; without it the playground says so and stays shut.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    sources = [*scripts.glob("*.js"), *scripts.glob("*.css"), *(runtime / name for name in RUNTIME)]
+    sources += [release / GRAPHS["int8"], release / "model.json", reader]
+    sources.append(model_folder() / "tokenizer.json")
+    for source in sources:
+        if source.is_file():
+            shutil.copy(source, out / source.name)
+    missing = []
+    if not all((out / name).is_file() for name in RUNTIME):
+        missing.append("onnxruntime-web (from npm)")
+    sidecar = Sidecar.load(release / "model.json")
+    content = {
+        "missing": missing,
+        "writer": _sizes(out, (RUNTIME[1], GRAPHS["int8"], "model.json")),
+        "reader": _sizes(out, (reader.name, "tokenizer.json")),
+        "width": sidecar.input_dim,
+        "limit": MAX_TOKENS,
+        "settings": settings(sidecar),
+    }
+    write_json(out / "files.json", content)
+    write_examples(out / "examples.json")
+    return missing
+
+
+def _sizes(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
+    paths = [folder / name for name in names]
+    return [{"name": p.name, "bytes": p.stat().st_size} for p in paths if p.is_file()]
+
+
+def write_examples(path: Path) -> None:
+    """The book's examples with the vectors of their texts, to six digits."""
+    vectors = example_vectors(MiniLMEmbedder("cpu", torch.float32)).astype(np.float64)
+    rows = [
+        {"title": example.title, "slug": example.slug, "text": example.text, "vector": vector}
+        for example, vector in zip(load_examples(), vectors.round(6).tolist(), strict=True)
+    ]
+    path.write_text(json.dumps(rows), encoding="utf-8")
+
+
+class Reader(torch.nn.Module):
+    """One text's tokens, int64 ``[1, T]``, to its unit vector ``[1, 384]``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = load_weights(model_folder() / "model.safetensors")
+        self.encoder = Encoder(weights, torch.device("cpu"), torch.float32)
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """The direction of the mean over tokens."""
+        return F.normalize(self.encoder(token_ids, None).sum(1))
+
+
+def write_minilm_graph(path: Path) -> None:
+    """Write the graph: ``token_ids`` int64 ``[1, T]``, T up to 256, to ``vector`` ``[1, 384]``.
+
+    Matrices are int8 with a scale a column, the inputs of products are quantised as they come.
+
+    Raises:
+        Vec2SlugError: the weights are missing, or are not the published ones.
+    """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    logging.getLogger("root").setLevel(logging.ERROR)  # the quantiser's advice on preprocessing
+    length = torch.export.Dim("tokens", min=2, max=MAX_TOKENS)
+    with TemporaryDirectory() as scratch, warnings.catch_warnings(), atomic(path) as temporary:
+        warnings.simplefilter("ignore")
+        exact = f"{scratch}/exact.onnx"
+        torch.onnx.export(
+            Reader(), (torch.ones(1, 16, dtype=torch.int64),), exact, dynamo=True, opset_version=20,
+            input_names=["token_ids"], output_names=["vector"], external_data=False,
+            dynamic_shapes=({1: length},), verbose=False,
+        )  # fmt: skip
+        quantize_dynamic(exact, temporary, per_channel=True, weight_type=QuantType.QInt8)
+
+
+if __name__ == "__main__":
+    write_minilm_graph(Path(sys.argv[1]))

@@ -1,0 +1,52 @@
+"""Ranges of a decoder's activations, for a graph that multiplies int8.
+
+A range is fixed when the graph is written. Scales taken from the batch at hand would be as good,
+but then what a row gets would depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..model.decoder import Attention, Decoder
+
+OUTSIDE = 1e-5  # share of the values that may lie beyond either end of a range
+
+
+def activation_ranges(
+    model: Decoder, vectors: Tensor, token_ids: Tensor, outside: float = OUTSIDE
+) -> dict[str, tuple[float, float]]:
+    """Lowest and highest input of every linear layer behind the prefix, by its weight's name.
+
+    Args:
+        model: in evaluation mode.
+        vectors: unit embeddings ``[N, input_dim]`` such as the model will meet.
+        token_ids: ``<bos>`` and slugs, int64 ``[N, T]``.
+        outside: share of the values left out at either end; they are clipped.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def note(name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        values = inputs[0].flatten().sort().values
+        cut = int(outside * len(values))
+        # A range must hold 0, which is a byte of its own.
+        ranges[name] = (min(float(values[cut]), 0.0), max(float(values[-1 - cut]), 0.0))
+
+    with ExitStack() as hooks, torch.inference_mode():
+        for name, module in model.named_modules():
+            if isinstance(module, Attention):
+                name = f"{name}.in_proj_weight"
+            elif isinstance(module, nn.Linear) and name.startswith("blocks."):
+                name = f"{name}.weight"
+            elif name == "output_projection":
+                name = "token_embedding.weight" if model.config.tied else f"{name}.weight"
+            else:
+                continue
+            hooks.callback(module.register_forward_pre_hook(partial(note, name)).remove)
+        model(vectors, token_ids)
+    return ranges
