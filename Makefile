@@ -15,7 +15,7 @@ BROWSERS := chromium chromium-browser google-chrome
 
 # What the execution cache cannot see: the library, the data, the versions and the preset.
 KEY = (echo "$${VEC2SLUG_PRESET:-book}"; \
-  git ls-files -z --cached --others --exclude-standard vec2slug_lib data requirements.txt \
+  git ls-files -z --cached --others --exclude-standard vec2slug_lib notebooks/chapters data requirements.txt \
   | xargs -0 sha256sum || true) 2> /dev/null | sha256sum
 
 $(STAMP): requirements.txt pyproject.toml
@@ -66,10 +66,11 @@ serve:
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(PAGES) $(PORT)
 
 lint: $(STAMP) $(NPM)
-	@echo "== Lint: ruff, mypy, and TypeScript over the playground's scripts"
+	@echo "== Lint: ruff, mypy, the rooms' contracts, and TypeScript over the playground's scripts"
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports
 	@node _build/npm/node_modules/typescript/bin/tsc -p book/playground/jsconfig.json
 
 browser:

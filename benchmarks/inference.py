@@ -40,7 +40,7 @@ from vec2slug_lib.data import dataset
 from vec2slug_lib.evaluation.intervals import summarise
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.inference.beam_search import search
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, Sidecar, SlugPredictor, graph_path
+from vec2slug_lib.inference.predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor, graph_path
 from vec2slug_lib.inference.steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, open_session
 from vec2slug_lib.release.release import ensure_graphs, export_graphs
 
@@ -89,12 +89,12 @@ def cut(release: Path, folder: Path, size: int) -> Path:
 
 def plain_side(folder: Path) -> Side:
     """The plain side, over a graph without the outputs that it does not read."""
-    sidecar = Sidecar.load(folder / "model.json")
+    config = ReleaseConfig.load(folder / "model.json")
     with tempfile.TemporaryDirectory() as scratch:
         small = f"{scratch}/logits.onnx"
         onnx.utils.extract_model(folder / PLAIN, small, ["src_embedding", "token_ids"], ["logits"])
         session = onnxruntime.InferenceSession(small, providers=["CPUExecutionProvider"])
-    plain = PlainSearch(sidecar.token_strings, sidecar.decoding)
+    plain = PlainSearch(config.token_strings, config.decoding)
 
     def one(vector: np.ndarray) -> tuple[str, float]:
         def forward(sequences: np.ndarray) -> np.ndarray:
@@ -112,7 +112,7 @@ def predictor_of(
     """Our side; with the release's own choice among candidates only if ``chosen``."""
     predictor = SlugPredictor.from_dir(folder, precision, threads=threads)  # type: ignore[arg-type]
     if not chosen:
-        predictor.sidecar = replace(predictor.sidecar, risk=None)
+        predictor.config = replace(predictor.config, mbr=None)
     return predictor
 
 
@@ -202,10 +202,10 @@ def throughput(folder: Path, rows: np.ndarray, plain_rows: int) -> dict[str, Any
     return {"throughput": table_of(times), "parity": parity}
 
 
-def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float]:
+def work_of(folder: Path, config: ReleaseConfig, rows: np.ndarray) -> dict[str, float]:
     """What decoding must do for a document, on its own (calls) or beside others (row-steps)."""
-    session = open_session(folder / GRAPHS["int8"], sidecar.shape)
-    stepper, alone = (kind(session, sidecar.shape, 4) for kind in (CachedStepper, AheadStepper))
+    session = open_session(folder / GRAPHS["int8"], config.shape)
+    stepper, alone = (kind(session, config.shape, 4) for kind in (CachedStepper, AheadStepper))
     counted: Counter[str] = Counter()
     step, run = stepper.step, alone._run
 
@@ -218,10 +218,10 @@ def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float
         return run(*arguments)
 
     stepper.step, alone._run = counting, calling  # type: ignore[method-assign]
-    found = search(stepper, rows, sidecar.token_strings, sidecar.decoding, 1, 32)
-    search(alone, rows[:64], sidecar.token_strings, sidecar.decoding, 1, 1)
-    d, vocab = sidecar.shape["embed_dim"], sidecar.shape["vocab_size"]
-    blocks = 12 * d * d * sidecar.shape["num_layers"]
+    found = search(stepper, rows, config.token_strings, config.decoding, 1, 32)
+    search(alone, rows[:64], config.token_strings, config.decoding, 1, 1)
+    d, vocab = config.shape["embed_dim"], config.shape["vocab_size"]
+    blocks = 12 * d * d * config.shape["num_layers"]
     return {
         "row_steps": counted["rows"] / len(rows) + 2,  # the prefix and <bos>
         "steps": float(found.steps.mean()),
@@ -232,16 +232,16 @@ def work_of(folder: Path, sidecar: Sidecar, rows: np.ndarray) -> dict[str, float
 
 def profile(folder: Path, precision: str, rows: np.ndarray) -> dict[str, float]:
     """Seconds a row-step's work by kind of node, and what is not the graph's."""
-    sidecar = Sidecar.load(folder / "model.json")
+    config = ReleaseConfig.load(folder / "model.json")
     options = onnxruntime.SessionOptions()
     options.enable_profiling, options.profile_file_prefix = True, tempfile.mkdtemp() + "/profile"
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.intra_op_num_threads = 1
     path = graph_path(folder, precision)  # type: ignore[arg-type]
     session = onnxruntime.InferenceSession(path, options)
-    stepper = CachedStepper(session, sidecar.shape, 4)
-    vocabulary = Vocabulary.of(sidecar.token_strings)
-    whole = seconds(lambda: search(stepper, rows, vocabulary, sidecar.decoding, 1, 64))
+    stepper = CachedStepper(session, config.shape, 4)
+    vocabulary = Vocabulary.of(config.token_strings)
+    whole = seconds(lambda: search(stepper, rows, vocabulary, config.decoding, 1, 64))
     events = json.loads(Path(session.end_profiling()).read_text())
     kinds: Counter[str] = Counter()
     for event in events:
@@ -278,18 +278,18 @@ def start_and_memory(folder: Path, precision: str, rows: np.ndarray) -> dict[str
 
 def measure(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, Any]:
     """Everything about one model."""
-    sidecar = Sidecar.load(folder / "model.json")
+    config = ReleaseConfig.load(folder / "model.json")
     test, more = data.part("test"), data.part("val").vectors
     rows = np.concatenate([test.vectors, more])[: options.rows]
     scored = data.test_rows()
     references = scored.pairs["slug"].tolist()[: options.scored_rows]
     content = {
-        "model": sidecar.shape | {"bytes": sizes(folder)},
+        "model": config.shape | {"bytes": sizes(folder)},
         "latency": latency(folder, rows[: options.single_rows]),
         **throughput(folder, rows, options.plain_rows),
         "quality": quality(folder, scored.vectors[: options.scored_rows], references),
-        "work": work_of(folder, sidecar, rows[:512]),
-        "products": least_products(sidecar.shape),
+        "work": work_of(folder, config, rows[:512]),
+        "products": least_products(config.shape),
         "profile": {p: profile(folder, p, rows[:256]) for p in PRECISIONS},
         "start": {p: start_and_memory(folder, p, rows[:300]) for p in PRECISIONS},
         "manifest": read_json(folder / "manifest.onnx.json")["graphs"],

@@ -130,9 +130,9 @@ def plain_search(model, strings, config, top_k):
             top = max(logits[t] for t in allowed)
             norm = top + math.log(sum(math.exp(logits[t] - top) for t in allowed))
             grows = not forced and any(t not in (EOS, HYPHEN) for t in allowed)
-            barred = config.distinct_words and grows and said_before(text)
+            banned = config.distinct_words and grows and said_before(text)
             for t in [EOS] if forced else allowed:
-                if barred and t in (EOS, HYPHEN):
+                if banned and t in (EOS, HYPHEN):
                     continue
                 longer = text if t == EOS else text + strings[t]
                 total = log_p + logits[t] - norm

@@ -59,15 +59,17 @@ def tune_threshold(scores: Floats, wanted: Bools) -> float:
     return float(max(tried, key=lambda t: set_f1(ids, above(best, t), wanted)))
 
 
-def lift(scores: Floats, rates: Floats, strength: float) -> Floats:
+def logit_adjustment(scores: Floats, rates: Floats, strength: float) -> Floats:
     """Logits [N, k] less a share of the base rates' log odds: what the page adds to the habit."""
     return np.asarray(scores - np.float32(strength) * log_odds(rates))
 
 
-def tune_lift(scores: Floats, counts: Ints, rates: Floats, wanted: Bools) -> list[list[float]]:
-    """Set F1 of each strength of `lift`, as ``[strength, f1]``, best first; 0 is no lift."""
+def tune_logit_adjustment(
+    scores: Floats, counts: Ints, rates: Floats, wanted: Bools
+) -> list[list[float]]:
+    """Measure each strength of `logit_adjustment`: ``[strength, set F1]``, best first."""
     tried = np.linspace(0, 1, 11).tolist()
-    curve = [[a, set_f1(top(lift(scores, rates, a)), counts, wanted)] for a in tried]
+    curve = [[a, set_f1(top(logit_adjustment(scores, rates, a)), counts, wanted)] for a in tried]
     return sorted(curve, key=lambda point: -point[1])
 
 
@@ -81,7 +83,8 @@ def rules(
 ) -> dict[str, Any]:
     """Three rules on the test rows: metrics, and the gain in Token F1 over ``top``, the study's.
 
-    ``threshold`` and ``lift`` have a ``setting`` tuned on validation; ``lift_curve`` shows how.
+    ``threshold`` and ``lift``, by logit adjustment, have a ``setting`` tuned on validation;
+    ``lift_curve`` shows how.
 
     Args:
         val: outputs for the validation rows.
@@ -92,9 +95,9 @@ def rules(
         references: true slugs of the test rows.
     """
     threshold = tune_threshold(val.tokens, wanted)
-    curve = tune_lift(val.tokens, val.counts, rates, wanted)
+    curve = tune_logit_adjustment(val.tokens, val.counts, rates, wanted)
     strength = curve[0][0]
-    ids, lifted = top(test.tokens), top(lift(test.tokens, rates, strength))
+    ids, lifted = top(test.tokens), top(logit_adjustment(test.tokens, rates, strength))
     chosen = {
         "top": (None, cut(ids, test.counts)),
         "threshold": (threshold, cut(ids, above(test.tokens, threshold))),

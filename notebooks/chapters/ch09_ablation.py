@@ -32,10 +32,10 @@ from vec2slug_lib.model.interpret import (
     TARGETS,
     Blocked,
     FullStepper,
-    bar_heads,
-    bar_kinds,
-    cut,
     hyphen_marks,
+    knock_out_heads,
+    knock_out_kinds,
+    knockout,
     target_kinds,
     token_losses,
 )
@@ -49,7 +49,7 @@ DIGITS = 5  # kept of every number
 
 
 @dataclass(frozen=True)
-class Subject:
+class AnalysedModel:
     """A decoder, and what it wrote about N pages."""
 
     model: Decoder
@@ -68,7 +68,7 @@ class Subject:
         """Which tokens hold a hyphen."""
         return hyphen_marks(self.strings)
 
-    def first(self, count: int) -> Subject:
+    def first(self, count: int) -> AnalysedModel:
         """The same with its first pages only."""
         rows = slice(count)
         return replace(
@@ -83,7 +83,7 @@ class Subject:
         return encode_slugs(self.tokenizer, slugs, self.model.config.max_slug_tokens)
 
 
-def subject_of_run(experiment: str, preset: str = "book", rows: int = ROWS) -> Subject:
+def analysed_run(experiment: str, preset: str = "book", rows: int = ROWS) -> AnalysedModel:
     """A run's decoder with its first test rows.
 
     Raises:
@@ -94,10 +94,10 @@ def subject_of_run(experiment: str, preset: str = "book", rows: int = ROWS) -> S
     pages, written = scored_rows(run), run.predictions
     tokenizer = load_tokenizer(run.folder / "tokenizer.json")
     slugs, references = written["prediction"].tolist(), pages.pairs["slug"].tolist()
-    return Subject(model.eval(), tokenizer, pages.vectors, slugs, references).first(rows)
+    return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, references).first(rows)
 
 
-def subject_of_release(folder: Path | str, pages: Dataset) -> Subject:
+def analysed_release(folder: Path | str, pages: Dataset) -> AnalysedModel:
     """A release folder's decoder with the slugs that it writes about some pages.
 
     Raises:
@@ -111,34 +111,36 @@ def subject_of_release(folder: Path | str, pages: Dataset) -> Subject:
         strings = token_strings(tokenizer)
         found = predict(model, pages.vectors, strings, progress=bar.update)
     slugs, references = [slug for slug, _ in found], pages.pairs["slug"].tolist()
-    return Subject(model.eval(), tokenizer, pages.vectors, slugs, references)
+    return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, references)
 
 
-def inside_record(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
-    """What is inside a run, see `examine`: read if it is there, made if not."""
+def attention_analysis(
+    experiment: str, preset: str = "book", remake: bool = False
+) -> dict[str, Any]:
+    """What is inside a run, see `analyse`: read if it is there, made if not."""
     run = record(experiment, preset)
-    return kept(run, "inside", lambda: examine(subject_of_run(experiment, preset)), remake)
+    return kept(run, "inside", lambda: analyse(analysed_run(experiment, preset)), remake)
 
 
-def examine(subject: Subject) -> dict[str, Any]:
+def analyse(analysed: AnalysedModel) -> dict[str, Any]:
     """Attention, lens and cuts, teacher-forced on what the model wrote.
 
     Returns:
         ``rows``, ``merged`` (whether hyphens are part of words), ``attention`` and ``lens`` (see
         the reports of `inside`), ``routing`` (heads as [layer, head], both from 0), ``cuts`` (see
-        `cuts_report`).
+        `knockout_report`).
     """
-    vectors, marks = torch.from_numpy(subject.vectors), subject.marks
-    ids = subject.encode(subject.slugs)
-    attention = attention_report(subject.model, vectors, ids, marks)
+    vectors, marks = torch.from_numpy(analysed.vectors), analysed.marks
+    ids = analysed.encode(analysed.slugs)
+    attention = attention_report(analysed.model, vectors, ids, marks)
     routing = routing_heads(attention["heads"]["hyphen"])
     found = {
         "rows": len(ids),
-        "merged": is_merged(subject.strings),
+        "merged": is_merged(analysed.strings),
         "attention": attention,
-        "lens": lens_report(subject.model, vectors, ids, marks, subject.strings),
+        "lens": lens_report(analysed.model, vectors, ids, marks, analysed.strings),
         "routing": routing,
-        "cuts": cuts_report(subject, ids, ways(subject, routing)),
+        "cuts": knockout_report(analysed, ids, knockouts(analysed, routing)),
     }
     return dict(rounded(found))
 
@@ -159,29 +161,33 @@ def routing_heads(heads: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     )
 
 
-def ways(subject: Subject, routing: Sequence[tuple[int, int]]) -> dict[str, Blocked | None]:
+def knockouts(
+    analysed: AnalysedModel, routing: Sequence[tuple[int, int]]
+) -> dict[str, Blocked | None]:
     """Cuts by name, the uncut model first: kinds of tokens, then heads."""
-    config, marks = subject.model.config, subject.marks
+    config, marks = analysed.model.config, analysed.marks
     kinds = [("hyphen",), ("subword",), ("bos",), ("hyphen", "subword"), SOURCES]
     cuts: dict[str, Blocked | None] = {"nothing": None}
     for names in kinds:
         label = " and ".join(names) if len(names) < len(SOURCES) else "everything"
-        cuts[label] = bar_kinds(config.num_heads, names, marks)
+        cuts[label] = knock_out_kinds(config.num_heads, names, marks)
     heads = [(i, j) for i in range(config.num_layers) for j in range(config.num_heads)]
     others = [head for head in heads if head not in routing]
-    cuts["routing heads"] = bar_heads(config.num_heads, routing)
+    cuts["routing heads"] = knock_out_heads(config.num_heads, routing)
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(len(others))[: len(routing)]
         chosen = [others[i] for i in order]
-        cuts[f"random heads {draw + 1}"] = bar_heads(config.num_heads, chosen)
+        cuts[f"random heads {draw + 1}"] = knock_out_heads(config.num_heads, chosen)
     return cuts
 
 
-def cuts_report(subject: Subject, ids: Tensor, cuts: dict[str, Blocked | None]) -> dict[str, Any]:
+def knockout_report(
+    analysed: AnalysedModel, ids: Tensor, cuts: dict[str, Blocked | None]
+) -> dict[str, Any]:
     """Loss and greedy slugs when some of the tokens or heads do not see the prefix.
 
     Args:
-        subject: the decoder and its pages.
+        analysed: the decoder and its pages.
         ids: what it wrote, ``[N, T]``.
         cuts: by name, the uncut model first.
 
@@ -191,16 +197,16 @@ def cuts_report(subject: Subject, ids: Tensor, cuts: dict[str, Blocked | None]) 
         slugs), ``f1`` (Token F1 of the greedy slugs), ``lost`` (paired difference to the uncut
         model's), ``same`` (share of slugs unchanged), ``diversity``, ``slugs`` of the first pages.
     """
-    own, vectors = subject.encode(subject.references), torch.from_numpy(subject.vectors)
-    kinds = target_kinds(ids, subject.marks)[:, 1:].numpy()
-    real = np.minimum(target_kinds(own, subject.marks)[:, 1:].numpy(), 0)
+    own, vectors = analysed.encode(analysed.references), torch.from_numpy(analysed.vectors)
+    kinds = target_kinds(ids, analysed.marks)[:, 1:].numpy()
+    real = np.minimum(target_kinds(own, analysed.marks)[:, 1:].numpy(), 0)
     base: tuple[NDArray[Any], ...] | None = None
     found = {}
     for name, blocked in tqdm(cuts.items(), "cutting", unit="way", delay=2):
-        with cut(subject.model, blocked) if blocked else nullcontext():
-            losses, others = (token_losses(subject.model, vectors, x).numpy() for x in (ids, own))
-            slugs = greedy_slugs(subject)
-        f1 = metrics.token_overlap(slugs, subject.references)[2]
+        with knockout(analysed.model, blocked) if blocked else nullcontext():
+            losses, others = (token_losses(analysed.model, vectors, x).numpy() for x in (ids, own))
+            slugs = greedy_slugs(analysed)
+        f1 = metrics.token_overlap(slugs, analysed.references)[2]
         base = base or (losses, others, np.array(slugs), f1)
         added = by_kind((losses - base[0])[None], kinds, TARGETS)
         added |= by_kind((losses - base[0])[None], np.minimum(kinds, 0), ["all"])
@@ -217,15 +223,15 @@ def cuts_report(subject: Subject, ids: Tensor, cuts: dict[str, Blocked | None]) 
     return found
 
 
-def greedy_slugs(subject: Subject) -> list[str]:
+def greedy_slugs(analysed: AnalysedModel) -> list[str]:
     """Slugs by a search without a cache, so that cuts apply."""
-    strings = subject.strings
-    stepper: Stepper = FullStepper(subject.model)
+    strings = analysed.strings
+    stepper: Stepper = FullStepper(analysed.model)
     if is_merged(strings):
-        stepper = MergedStepper(subject.model, strings)
+        stepper = MergedStepper(analysed.model, strings)
         strings = stepper.strings
-    config = DecodingConfig(max_tokens=subject.model.config.max_slug_tokens)
-    return greedy(stepper, subject.vectors, strings, config)
+    config = DecodingConfig(max_tokens=analysed.model.config.max_slug_tokens)
+    return greedy(stepper, analysed.vectors, strings, config)
 
 
 def rounded(found: Any) -> Any:

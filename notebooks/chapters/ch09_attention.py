@@ -22,9 +22,9 @@ from vec2slug_lib.model.interpret import (
     TARGETS,
     hyphens_merged,
     lens,
-    look,
     source_kinds,
     target_kinds,
+    trace_attention,
 )
 
 ROUTES = ("prefix", "bos", "hyphen", "same word", "earlier words", "itself")
@@ -80,7 +80,7 @@ def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor
         last hyphen), ``entropy`` (bits, as ``prefix``), ``routing`` (kind to route to a share a
         layer) and ``counts`` (tokens of each kind).
     """
-    weights = look(model, vectors, ids).attention[:, :, :, 1:]  # from tokens only
+    weights = trace_attention(model, vectors, ids).attention[:, :, :, 1:]  # from tokens only
     kinds, nexts = source_kinds(ids, marks).numpy(), target_kinds(ids, marks)[:, 1:].numpy()
     prefix = weights[..., 0].mean(2).numpy()
     hyphens, subwords = (kinds == SOURCES.index(name) for name in ("hyphen", "subword"))

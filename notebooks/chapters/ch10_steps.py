@@ -15,14 +15,14 @@ import torch
 from IPython.display import display_html
 from torch import Tensor
 
-from chapters.ch09_ablation import Subject, subject_of_run
+from chapters.ch09_ablation import AnalysedModel, analysed_run
 from vec2slug_lib.common.vectors import Floats
 from vec2slug_lib.data.examples import example_vectors, load_examples
 from vec2slug_lib.embedding.minilm import MiniLMEmbedder
 from vec2slug_lib.evaluation.records import kept
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.score import predict
-from vec2slug_lib.model.interpret import layer_logits, look
+from vec2slug_lib.model.interpret import layer_logits, trace_attention
 
 PAGES = 12  # test rows shown after the book's own articles
 UNIT = 10_000  # probabilities and shares of attention are whole numbers of 1 / UNIT
@@ -42,23 +42,23 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
     def make() -> dict[str, Any]:
         slugs = [run.examples[example.name] for example in load_examples()]
         vectors = example_vectors(MiniLMEmbedder())
-        return steps_report(subject_of_run(experiment, preset, PAGES), vectors, slugs)
+        return steps_report(analysed_run(experiment, preset, PAGES), vectors, slugs)
 
     return kept(run, "steps", make, remake)
 
 
-def steps_of_subject(subject: Subject) -> dict[str, Any]:
+def steps_of_model(analysed: AnalysedModel) -> dict[str, Any]:
     """The same of any decoder, which writes the slugs of the articles first."""
     vectors = example_vectors(MiniLMEmbedder())
-    slugs = [slug for slug, _ in predict(subject.model, vectors, subject.strings)]
-    return steps_report(subject.first(PAGES), vectors, slugs)
+    slugs = [slug for slug, _ in predict(analysed.model, vectors, analysed.strings)]
+    return steps_report(analysed.first(PAGES), vectors, slugs)
 
 
-def steps_report(subject: Subject, vectors: Floats, slugs: Sequence[str]) -> dict[str, Any]:
+def steps_report(analysed: AnalysedModel, vectors: Floats, slugs: Sequence[str]) -> dict[str, Any]:
     """Every step of the decoder on the book's articles and then on the subject's pages.
 
     Args:
-        subject: the decoder and its pages.
+        analysed: the decoder and its pages.
         vectors: of the articles ``[12, input_dim]``.
         slugs: what the decoder wrote about them.
 
@@ -66,14 +66,14 @@ def steps_report(subject: Subject, vectors: Floats, slugs: Sequence[str]) -> dic
         ``size`` (of the vocabulary), ``ranks`` (at which ``curve`` is given) and ``examples``: each
         ``name``, ``reference``, ``slug`` and ``steps``, see `steps_of`.
     """
-    articles, size = load_examples(), len(subject.strings)
+    articles, size = load_examples(), len(analysed.strings)
     names = [f"Article: {article.title}" for article in articles]
-    names += [f"Test page: {slug}" for slug in subject.references]
+    names += [f"Test page: {slug}" for slug in analysed.references]
     whole = replace(
-        subject,
-        vectors=np.concatenate([vectors, subject.vectors]),
-        slugs=[*slugs, *subject.slugs],
-        references=[*(article.slug for article in articles), *subject.references],
+        analysed,
+        vectors=np.concatenate([vectors, analysed.vectors]),
+        slugs=[*slugs, *analysed.slugs],
+        references=[*(article.slug for article in articles), *analysed.references],
     )
     ranks = np.unique(np.geomspace(1, size, POINTS).round().astype(int)).tolist()
     examples = [
@@ -85,11 +85,11 @@ def steps_report(subject: Subject, vectors: Floats, slugs: Sequence[str]) -> dic
     return {"size": size, "ranks": ranks, "examples": examples}
 
 
-def steps_of(subject: Subject, row: int, ranks: Sequence[int]) -> list[dict[str, Any]]:
+def steps_of(analysed: AnalysedModel, row: int, ranks: Sequence[int]) -> list[dict[str, Any]]:
     """What is inside the decoder before each token of one slug.
 
     Args:
-        subject: the decoder and its pages.
+        analysed: the decoder and its pages.
         row: which page.
         ranks: of the tokens by probability, from 1.
 
@@ -100,20 +100,20 @@ def steps_of(subject: Subject, row: int, ranks: Sequence[int]) -> list[dict[str,
         and ``curve`` (of all tokens: minus the logarithm to base 10 of the probability at each
         rank, times 100). Shares and probabilities are whole numbers of 1 / ``UNIT``.
     """
-    vectors = torch.from_numpy(subject.vectors[row : row + 1])
-    ids = subject.encode(subject.slugs[row : row + 1])
-    seen = look(subject.model, vectors, ids[:, :-1])
-    logits = layer_logits(subject.model, vectors, seen.states[:, :, 1:])[:, 0]
+    vectors = torch.from_numpy(analysed.vectors[row : row + 1])
+    ids = analysed.encode(analysed.slugs[row : row + 1])
+    seen = trace_attention(analysed.model, vectors, ids[:, :-1])
+    logits = layer_logits(analysed.model, vectors, seen.states[:, :, 1:])[:, 0]
     chances, weights = logits.softmax(-1), seen.attention[:, 0, :, 1:].mean(1)
     sorted_logs = logits[-1].log_softmax(-1).sort(-1, descending=True).values / np.log(10)
     chosen = sorted_logs[:, torch.as_tensor(ranks) - 1]
     return [
         {
-            "token": subject.strings[token],
+            "token": analysed.strings[token],
             "p": units(chances[-1, t, token]),
             "attention": units(weights[:, t, : t + 2]),
-            "lens": [leaders(layer, subject.strings, CANDIDATES) for layer in chances[:, t]],
-            "top": leaders(chances[-1, t], subject.strings, LEADERS),
+            "lens": [leaders(layer, analysed.strings, CANDIDATES) for layer in chances[:, t]],
+            "top": leaders(chances[-1, t], analysed.strings, LEADERS),
             "curve": (-100 * chosen[t]).round().int().tolist(),
         }
         for t, token in enumerate(ids[0, 1:].tolist())

@@ -17,8 +17,8 @@ class Law:
     """Score over pairs with two parameters: a straight line where both axes are bent."""
 
     says: str
-    bend: Callable[[Doubles], Doubles]  # of the score, so that it is linear in log(pairs)
-    unbend: Callable[[Doubles], Doubles]
+    link: Callable[[Doubles], Doubles]  # of the score, so that it is linear in log(pairs)
+    inverse_link: Callable[[Doubles], Doubles]
 
 
 def log_odds(score: Doubles) -> Doubles:
@@ -37,7 +37,7 @@ LAWS = {
 
 
 def fit(pairs: Sequence[float], scores: Doubles, law: Law) -> tuple[Doubles, Doubles]:
-    """Intercept and slope of ``law.bend(score)`` over log(pairs), by least squares.
+    """Intercept and slope of ``law.link(score)`` over log(pairs), by least squares.
 
     Args:
         pairs: sizes of the training set, P of them.
@@ -48,7 +48,7 @@ def fit(pairs: Sequence[float], scores: Doubles, law: Law) -> tuple[Doubles, Dou
         Two arrays ``[...]``.
     """
     x = np.log(np.asarray(pairs, float))
-    y = law.bend(np.asarray(scores, float))
+    y = law.link(np.asarray(scores, float))
     centred = x - x.mean()
     slope = (y * centred).sum(-1) / (centred**2).sum()
     return y.mean(-1) - slope * x.mean(), slope
@@ -57,7 +57,7 @@ def fit(pairs: Sequence[float], scores: Doubles, law: Law) -> tuple[Doubles, Dou
 def curve(pairs: Sequence[float], parameters: tuple[Doubles, Doubles], law: Law) -> Doubles:
     """Scores ``[..., P]`` of a fitted law at other sizes."""
     a, b = (np.asarray(value)[..., None] for value in parameters)
-    return law.unbend(a + b * np.log(np.asarray(pairs, float)))
+    return law.inverse_link(a + b * np.log(np.asarray(pairs, float)))
 
 
 def extrapolate(

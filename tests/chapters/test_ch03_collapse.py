@@ -85,8 +85,8 @@ def test_lift_takes_the_habit_off():
     _, slugs = random_rows(400)
     rates = mlp_objective.base_rates(slugs, K)
     constant = np.tile(ch03_collapse.log_odds(rates), (5, 1))
-    np.testing.assert_allclose(ch03_collapse.lift(constant, rates, 1.0), 0, atol=1e-6)
-    np.testing.assert_array_equal(ch03_collapse.lift(constant, rates, 0.0), constant)
+    np.testing.assert_allclose(ch03_collapse.logit_adjustment(constant, rates, 1.0), 0, atol=1e-6)
+    np.testing.assert_array_equal(ch03_collapse.logit_adjustment(constant, rates, 0.0), constant)
     np.testing.assert_allclose(ch03_collapse.sigmoid(constant)[0], rates, rtol=1e-4)
 
 
@@ -96,7 +96,7 @@ def test_tuning_lift_finds_the_strength_that_was_added():
     wanted, rates = ch03_collapse.multi_hot(slugs, K), mlp_objective.base_rates(slugs, K)
     scores = wanted + np.float32(0.6) * ch03_collapse.log_odds(rates)
     counts = wanted.sum(1).clip(3, 8)
-    curve = ch03_collapse.tune_lift(scores.astype(np.float32), counts, rates, wanted)
+    curve = ch03_collapse.tune_logit_adjustment(scores.astype(np.float32), counts, rates, wanted)
     assert len(curve) == 11
     assert curve[0][0] == pytest.approx(0.6, abs=0.21)
     assert curve[0][1] == max(f1 for _, f1 in curve) > dict(map(tuple, curve))[0.0] + 0.02

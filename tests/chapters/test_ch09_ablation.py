@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from chapters import ch09_ablation, ch10_steps
-from chapters.ch09_ablation import DRAWS, Subject, examine, greedy_slugs, routing_heads, ways
+from chapters.ch09_ablation import DRAWS, AnalysedModel, analyse, greedy_slugs, routing_heads, ways
 from chapters.ch10_steps import CANDIDATES, LEADERS, UNIT
 
 from vec2slug_lib.common.errors import Vec2SlugError
@@ -39,7 +39,7 @@ def make_subject(merged=False, layers=2):
         model.output_projection.bias[[EOS, HYPHEN]] += 3
     vectors = np.random.default_rng(0).normal(size=(ROWS, 12)).astype(np.float32)
     references = [SLUGS[i % 3] for i in range(ROWS)]
-    written = Subject(model, tokenizer, vectors, references, references)
+    written = AnalysedModel(model, tokenizer, vectors, references, references)
     return replace(written, slugs=greedy_slugs(written))
 
 
@@ -50,7 +50,7 @@ def subject(request):
 
 @pytest.fixture(scope="module")
 def found(subject):
-    return examine(subject)
+    return analyse(subject)
 
 
 def test_greedy_without_a_cache_is_greedy():
@@ -115,7 +115,7 @@ def test_a_release_is_taken_as_its_own_writer(release):
     vectors = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pages = Dataset(pd.DataFrame({"slug": ["bee-of-hive", "ant-of-hill"]}), vectors)
-    subject = ch09_ablation.subject_of_release(release, pages)
+    subject = ch09_ablation.analysed_release(release, pages)
     assert all(is_valid(slug) for slug in subject.slugs)
     assert subject.references == ["bee-of-hive", "ant-of-hill"]
 
@@ -123,7 +123,7 @@ def test_a_release_is_taken_as_its_own_writer(release):
 def test_a_release_for_other_vectors_is_refused(release):
     pages = Dataset(pd.DataFrame({"slug": ["bee-of-hive"]}), np.eye(1, 12, dtype=np.float32))
     with pytest.raises(Vec2SlugError, match="width 24"):
-        ch09_ablation.subject_of_release(release, pages)
+        ch09_ablation.analysed_release(release, pages)
 
 
 def test_steps_are_those_of_the_model(subject):

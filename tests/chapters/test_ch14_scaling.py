@@ -14,10 +14,10 @@ SIZES = [4_000, 8_000, 16_000, 32_000, 64_000]
 @given(st.sampled_from(sorted(LAWS)), st.floats(-3, 0), st.floats(0.01, 0.3))
 def test_an_exact_law_is_found_again(name, intercept, slope):
     law = LAWS[name]
-    scores = law.unbend(intercept + slope * np.log(SIZES))
+    scores = law.inverse_link(intercept + slope * np.log(SIZES))
     assert fit(SIZES, scores, law) == pytest.approx((intercept, slope))
     assert curve([1e6], fit(SIZES, scores, law), law) == pytest.approx(
-        law.unbend(intercept + slope * np.log([1e6]))
+        law.inverse_link(intercept + slope * np.log([1e6]))
     )
 
 

@@ -146,8 +146,8 @@ def test_splits_and_samples(folder):
 
 def test_thinning_takes_training_rows_alone_and_nests(folder):
     whole = dataset.load(folder)
-    assert whole.thin(1.0) is whole
-    quarter, half = whole.thin(0.25), whole.thin(0.5)
+    assert whole.subsample(1.0) is whole
+    quarter, half = whole.subsample(0.25), whole.subsample(0.5)
     ids = [set(part.part("train").pairs["id"]) for part in (quarter, half, whole)]
     assert ids[0] < ids[1] < ids[2]
     assert len(ids[0]) / len(ids[2]) == pytest.approx(0.25, abs=0.1)

@@ -18,12 +18,12 @@ from test_corpus import ROWS, TOKENIZER, row
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.data import corpus, executors
-from vec2slug_lib.data.executors import Place
+from vec2slug_lib.data.executors import ExecutorConfig
 
 LETTERS = itertools.product(string.ascii_lowercase, repeat=2)
 MANY = [row(100 + i, f"story-of-harbour-{a}{b}") for i, (a, b) in enumerate(LETTERS)][:200]
 SHARDS = {"a.parquet": ROWS[:9], "b.parquet": ROWS[9:] + MANY}
-SLURM = Place("slurm", partition="cpu")
+SLURM = ExecutorConfig("slurm", partition="cpu")
 
 
 def write(folder):
@@ -48,10 +48,10 @@ def source(tmp_path):
 @pytest.fixture(scope="module")
 def cluster():
     with two_nodes() as found:
-        yield Place("ray", address=found.address)
+        yield ExecutorConfig("ray", address=found.address)
 
 
-def build(source, out, place=executors.HERE, workers=1):
+def build(source, out, place=executors.LOCAL, workers=1):
     return corpus.build(str(source), out, TOKENIZER, workers, place)
 
 
@@ -144,7 +144,7 @@ def test_a_worker_killed_half_way_here_ends_the_run_and_the_next_one_goes_on(
 
 def test_a_cluster_that_is_not_there(source, tmp_path):
     with pytest.raises(Vec2SlugError, match=r"expected a Ray cluster at 127\.0\.0\.1:9"):
-        build(source, tmp_path / "out", Place("ray", address="127.0.0.1:9"))
+        build(source, tmp_path / "out", ExecutorConfig("ray", address="127.0.0.1:9"))
 
 
 # Runs the tasks of the array one after the other; a task is in the queue until it is over.
@@ -227,7 +227,7 @@ def test_slurm_takes_over_its_jobs_keeps_what_is_done_and_makes_the_same(
 
 def test_a_slurm_that_is_missing_or_refuses(source, tmp_path, slurm, monkeypatch):
     with pytest.raises(Vec2SlugError, match="expected Slurm to take the job"):
-        build(source, tmp_path / "out", Place("slurm", partition="other"))
+        build(source, tmp_path / "out", ExecutorConfig("slurm", partition="other"))
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(Vec2SlugError, match=r"expected Slurm to take the job, but: .*squeue"):
         build(source, tmp_path / "out", SLURM)
@@ -238,4 +238,4 @@ def test_the_command(source, tmp_path, slurm, capsys):
     assert main([*arguments, "--executor", "slurm"]) == 2
     assert "expected the name of a partition" in capsys.readouterr().err
     with pytest.raises(Vec2SlugError, match="expected executor to be one of local, ray, slurm"):
-        build(source, tmp_path / "out", Place("cloud"))
+        build(source, tmp_path / "out", ExecutorConfig("cloud"))

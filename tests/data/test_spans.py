@@ -60,7 +60,7 @@ def test_a_page_without_sentences_has_no_spans():
 def test_labels_are_slugs_by_the_corpus_rules():
     texts = ["Bees fly far", "of the and", "bees fly far!", "Too short", "Paris 1871 Commune 1872",
              "Amelia Earhart, Pilot"]  # fmt: skip
-    found = label(texts, barred=["amelia-earhart-pilot"])
+    found = label(texts, banned=["amelia-earhart-pilot"])
     assert found.to_dict("records") == [{"text": "Bees fly far", "slug": "bees-fly-far"}]
 
 
@@ -87,7 +87,7 @@ def test_barred_slugs_are_never_drawn():
     pages = pd.DataFrame([PAGE])
     for kind in KINDS:
         for slug in draw(pages, kind, 20)["slug"]:
-            assert slug not in set(draw(pages, kind, 20, barred=[slug])["slug"])
+            assert slug not in set(draw(pages, kind, 20, banned=[slug])["slug"])
 
 
 def test_an_unknown_kind_is_refused():

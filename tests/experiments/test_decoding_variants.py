@@ -20,8 +20,8 @@ from vec2slug_lib.evaluation import records
 from vec2slug_lib.experiments import decoding_variants, score, task
 from vec2slug_lib.experiments.decoding_variants import (
     EXAMPLES,
-    WAYS,
-    Way,
+    VARIANTS,
+    Variant,
     compare_slugs,
     decode_rows,
     decoding_record,
@@ -115,7 +115,7 @@ def test_the_projects_way_reproduces_the_runs_own_slugs(run):
 @pytest.mark.parametrize("extra", [1, 2])
 def test_forced_words_come_row_by_row(parts, extra):
     model, strings, rows, own = parts
-    found = decode(parts, Way("forced", extra_words=extra))
+    found = decode(parts, Variant("forced", extra_words=extra))
     slugs = [candidates[0].slug for candidates in found.candidates]
     least = np.minimum(lengths(own) + extra, 8)
     assert (lengths(slugs) >= least).all()
@@ -132,7 +132,7 @@ def test_forced_words_stop_at_what_the_cap_can_hold():
     rows = dataset.Dataset(pd.DataFrame({"id": ["1"]}), np.eye(8, dtype=np.float32)[:1])
     strings = [*SPECIALS, "x", "y"]
     found = decode_rows(
-        model, rows, strings, WAYS["words+2"], ["a-b-c-d"], tqdm(disable=True)
+        model, rows, strings, VARIANTS["words+2"], ["a-b-c-d"], tqdm(disable=True)
     ).candidates
     assert lengths([found[0][0].slug]).tolist() == [5]
 
@@ -147,7 +147,7 @@ def test_stopping_rules_differ_in_steps_and_the_optimal_one_in_nothing_else(part
     assert first["steps"] < full["steps"]
     # A narrow beam loses score on some rows, and only on rows whose slug it changes.
     best = [
-        np.array([candidates[0].score for candidates in decode(parts, WAYS[way]).candidates])
+        np.array([candidates[0].score for candidates in decode(parts, VARIANTS[way]).candidates])
         for way in ("project", "beam-1")
     ]
     assert narrow["lower_scores"] == np.mean(best[0] - best[1] > 1e-3) > 0
@@ -156,25 +156,25 @@ def test_stopping_rules_differ_in_steps_and_the_optimal_one_in_nothing_else(part
 
 def test_the_greedy_way_is_the_librarys_greedy_decoding(parts):
     model, strings, rows, _ = parts
-    found = decode(parts, WAYS["greedy"]).candidates
+    found = decode(parts, VARIANTS["greedy"]).candidates
     assert [c[0].slug for c in found] == greedy(CachedDecoder(model), rows.vectors, strings)
 
 
-@pytest.mark.parametrize("name", [name for name in WAYS if name != "project"])
+@pytest.mark.parametrize("name", [name for name in VARIANTS if name != "project"])
 def test_every_way_is_another_possible_decoding(name):
-    way = WAYS[name]
+    way = VARIANTS[name]
     changed = replace(DecodingConfig(), **way.changes) != DecodingConfig()
-    assert changed or way.extra_words > 0 or way.risk
-    assert way.risk or not way.index
+    assert changed or way.extra_words > 0 or way.mbr
+    assert way.mbr or not way.index
 
 
 def test_least_risk_takes_a_slug_that_its_rivals_resemble(run, parts):
-    found = decode(parts, WAYS["risk"])
+    found = decode(parts, VARIANTS["mbr"])
     for candidates in found.candidates[:20]:
         slugs = [candidate.slug for candidate in candidates]
-        assert len(set(slugs)) == len(slugs) <= WAYS["risk"].risk.beam_width
+        assert len(set(slugs)) == len(slugs) <= VARIANTS["mbr"].mbr.beam_width
         assert [c.score for c in candidates] == sorted((c.score for c in candidates), reverse=True)
-    asked = decoding_record("3h", "risk-index", "smoke")
+    asked = decoding_record("3h", "mbr-index", "smoke")
     assert asked["changed"] > 0
     assert asked["metrics"]["validity"]["value"] == 1
 
@@ -246,4 +246,4 @@ def test_unknown_ways_list_the_known():
 def test_an_mlp_has_no_other_decodings(run, monkeypatch):
     monkeypatch.setattr(decoding_variants, "load_model", lambda run: (object(), []))
     with pytest.raises(Vec2SlugError, match="expected a decoder"):
-        decoding_variants.decode_run(run, WAYS["greedy"])
+        decoding_variants.decode_run(run, VARIANTS["greedy"])

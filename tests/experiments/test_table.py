@@ -54,7 +54,7 @@ def test_a_variant_changes_the_fields_it_names():
 def test_pretraining_has_the_shape_of_what_it_starts():
     name = "4b+head_dim=512+pretrain=1000"
     first = find_experiment(pretraining(name))
-    assert (first.spans, first.passes, first.pretrain) == (1000, 1, 0)
+    assert (first.spans, first.epochs, first.pretrain) == (1000, 1, 0)
     preset = PRESETS["book"]
     shapes = [decoder_config(x, preset, 384) for x in (first, find_experiment(name))]
     assert shapes[0] == shapes[1]

@@ -17,19 +17,26 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import is_valid
 from vec2slug_lib.evaluation.metrics import token_overlap
-from vec2slug_lib.experiments.score import least_risk_slugs
+from vec2slug_lib.experiments.score import mbr_slugs
 from vec2slug_lib.inference.beam_search import search
 from vec2slug_lib.inference.index import Index
 from vec2slug_lib.inference.predictor import (
     DEFAULT_MODEL,
     WEIGHTS,
-    Sidecar,
+    ReleaseConfig,
     SlugPredictor,
     with_hash,
 )
 from vec2slug_lib.model.decoder import CachedDecoder
 from vec2slug_lib.model.weights import read_weights
 from vec2slug_lib.release.release import ensure_graphs, load_release
+
+
+class Fake:
+    """An embedder whose vectors a function gives."""
+
+    def __init__(self, embed, key="minilm", dimensions=24):
+        self.embed, self.key, self.dimensions = embed, key, dimensions
 
 
 def vectors(n, width, seed=0):
@@ -41,15 +48,13 @@ def test_onnx_and_torch_give_the_same_slugs(release):
     rows = vectors(20, 24)
     ours = predictor.predict_topk(rows, 3)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    sidecar = Sidecar.load(release / "model.json")
+    config = ReleaseConfig.load(release / "model.json")
     stepper = CachedDecoder(load_release(release))
-    if sidecar.risk is None:
-        theirs = search(stepper, unit, sidecar.token_strings, sidecar.decoding, 3).candidates
+    if config.mbr is None:
+        theirs = search(stepper, unit, config.token_strings, config.decoding, 3).candidates
     else:
-        strings, risk = sidecar.token_strings, sidecar.risk
-        theirs = [
-            row[:3] for row in least_risk_slugs(stepper.model, unit, strings, risk).candidates
-        ]
+        strings, mbr = config.token_strings, config.mbr
+        theirs = [row[:3] for row in mbr_slugs(stepper.model, unit, strings, mbr).candidates]
     for one, other in zip(ours, theirs, strict=True):
         assert [c.slug for c in one] == [c.slug for c in other]
         np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-3)
@@ -268,9 +273,9 @@ def test_tampered_files_are_refused(release, tmp_path, name):
     content = bytearray((folder / name).read_bytes())
     content[-1] ^= 1
     (folder / name).write_bytes(content)
+    opened = ensure_graphs if name == "model.safetensors" else SlugPredictor.from_dir
     with pytest.raises(Vec2SlugError, match="SHA-256"):
-        ensure_graphs(folder)
-        SlugPredictor.from_dir(folder)
+        opened(folder)
 
 
 def test_neither_graph_nor_weights(release, tmp_path):
@@ -299,15 +304,36 @@ def test_the_released_model_loads_without_torch():
 
 
 @pytest.mark.parametrize("run", ["plain"], indirect=True)
-def test_witnesses_need_a_word_head(release):
+def test_an_index_needs_a_word_head_and_an_embedder_does_not(release):
     index = Index(np.eye(24, dtype=np.float32)[:1], ["bee-of-hive-life"])
-    for witness in ({"index": index}, {"read": lambda texts: np.eye(24)[:1]}):
-        with pytest.raises(Vec2SlugError, match="with a word head beside an index"):
-            SlugPredictor.from_dir(release, **witness)
+    with pytest.raises(Vec2SlugError, match="with a bag-of-words head beside an index"):
+        SlugPredictor.from_dir(release, index=index)
+    rows = vectors(2, 24)
+    predictor = SlugPredictor.from_dir(release, embedder=Fake(lambda texts: rows[: len(texts)]))
+    assert predictor.predict_texts(["a", "b"]) == SlugPredictor.from_dir(release).predict(rows)
+
+
+def test_texts_need_an_embedder(release):
+    with pytest.raises(Vec2SlugError, match="expected an embedder for texts"):
+        SlugPredictor.from_dir(release).predict_texts(["a text"])
 
 
 @pytest.mark.parametrize("run", ["headed"], indirect=True)
-def test_an_index_of_known_slugs_has_a_say(release):
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"embedder": Fake(None, key="another")}, "expected vectors of minilm .* got another"),
+        ({"embedder": Fake(None, dimensions=7)}, "expected an embedder of 24 numbers, got 7"),
+        ({"index": Index(np.eye(24), ["a"] * 24, "another")}, "expected vectors of minilm"),
+    ],
+)
+def test_what_was_made_by_another_embedder_is_refused(release, other, message):
+    with pytest.raises(Vec2SlugError, match=message):
+        SlugPredictor.from_dir(release, **other)
+
+
+@pytest.mark.parametrize("run", ["headed"], indirect=True)
+def test_an_index_of_known_slugs_is_evidence(release):
     rows, known = vectors(4, 24), "bee-of-hive-life"
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     index = Index(rows, [known] * 4)
@@ -322,14 +348,14 @@ def test_an_index_of_known_slugs_has_a_say(release):
 
 
 @pytest.mark.parametrize("run", ["headed"], indirect=True)
-def test_slugs_can_be_proofread(release):
+def test_slugs_can_be_re_ranked(release):
     rows = vectors(4, 24)
     liked = SlugPredictor.from_dir(release).predict_topk(rows, 3)[0][-1].slug
 
-    def read(texts):
+    def embed(texts):
         """Nearer to the page of the first row the more a text is like the third candidate."""
         alike = [text.replace(" ", "-") == liked for text in texts]
         unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         return np.where(np.array(alike)[:, None], unit[0], -unit[0])
 
-    assert SlugPredictor.from_dir(release, read=read).predict(rows)[0] == liked
+    assert SlugPredictor.from_dir(release, embedder=Fake(embed)).predict(rows)[0] == liked

@@ -13,7 +13,7 @@ from plain_beam_search import configs, plain_search, vocabularies
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN
 from vec2slug_lib.inference.beam_search import search
-from vec2slug_lib.inference.predictor import Sidecar
+from vec2slug_lib.inference.predictor import ReleaseConfig
 from vec2slug_lib.inference.steppers import AheadStepper, CachedStepper, open_session
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.weights import dequantised, folded_state, quantised
@@ -175,14 +175,14 @@ def test_outliers_are_left_out():
 
 
 def test_a_graph_of_another_shape_is_refused(release, tmp_path):
-    sidecar = Sidecar.load(release / "model.json")
+    config = ReleaseConfig.load(release / "model.json")
     path = release / "model_cached.onnx"
     for changed in ({"input_dim": 25}, {"num_layers": 3}, {"vocab_size": 99}, {"num_heads": 4}):
         with pytest.raises(Vec2SlugError, match=r"model_cached\.onnx, got"):
-            open_session(path, sidecar.shape | changed)
+            open_session(path, config.shape | changed)
     shutil.copy(path, tmp_path / "model.onnx")
     with pytest.raises(Vec2SlugError, match="expected logits with size"):
-        open_session(tmp_path / "model.onnx", sidecar.shape)
+        open_session(tmp_path / "model.onnx", config.shape)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "tampered", "later opset"])
@@ -192,7 +192,7 @@ def test_a_damaged_graph_is_refused(release, tmp_path, name, damage):
 
     folder = tmp_path / "copy"
     shutil.copytree(release, folder)
-    path, shape = folder / name, Sidecar.load(folder / "model.json").shape
+    path, shape = folder / name, ReleaseConfig.load(folder / "model.json").shape
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-100])
     elif damage == "tampered":

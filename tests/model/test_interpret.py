@@ -12,9 +12,9 @@ from vec2slug_lib.model.interpret import (
     SOURCES,
     TARGETS,
     FullStepper,
-    bar_heads,
-    bar_kinds,
     cut,
+    knock_out_heads,
+    knock_out_kinds,
     lens,
     look,
 )
@@ -115,7 +115,7 @@ def test_slugs_are_framed_padded_and_cut():
 def test_to_cut_nothing_changes_nothing(model, vectors):
     with torch.no_grad():
         plain = model(vectors, IDS)
-        for blocked in (bar_heads(2, []), bar_kinds(2, [], PLAIN)):
+        for blocked in (knock_out_heads(2, []), knock_out_kinds(2, [], PLAIN)):
             with cut(model, blocked):
                 torch.testing.assert_close(model(vectors, IDS), plain)
         torch.testing.assert_close(model(vectors, IDS), plain, rtol=0, atol=0)
@@ -126,8 +126,8 @@ def test_without_the_prefix_nothing_of_the_vector_is_left(vectors):
     model = Decoder(TINY).eval()
     with torch.no_grad():
         for blocked in (
-            bar_kinds(2, SOURCES, PLAIN),
-            bar_heads(2, [(i, j) for i in range(3) for j in range(2)]),
+            knock_out_kinds(2, SOURCES, PLAIN),
+            knock_out_heads(2, [(i, j) for i in range(3) for j in range(2)]),
         ):
             with cut(model, blocked):
                 one, other = model(vectors, IDS), model(-vectors, IDS)
@@ -137,7 +137,7 @@ def test_without_the_prefix_nothing_of_the_vector_is_left(vectors):
 
 def test_a_cut_kind_changes_nothing_before_it(model, vectors):
     whole = look(model, vectors, IDS)
-    with cut(model, bar_kinds(2, ["hyphen"], PLAIN)):
+    with cut(model, knock_out_kinds(2, ["hyphen"], PLAIN)):
         part = look(model, vectors, IDS)
     # Position 3 is the hyphen of the first row; nothing before it can know, nor can row 1.
     assert (part.states[1][0, 3] - whole.states[1][0, 3]).abs().max() > 1e-4
@@ -147,7 +147,7 @@ def test_a_cut_kind_changes_nothing_before_it(model, vectors):
 
 def test_a_cut_head_gives_its_share_to_what_is_left(model, vectors):
     whole = look(model, vectors, IDS)
-    with cut(model, bar_heads(2, [(1, 0)])):
+    with cut(model, knock_out_heads(2, [(1, 0)])):
         part = look(model, vectors, IDS)
     torch.testing.assert_close(part.states[1], whole.states[1])
     layer, x = model.blocks[1], whole.states[1]

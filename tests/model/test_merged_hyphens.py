@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS, UNK
 from vec2slug_lib.data.dataset import Dataset
-from vec2slug_lib.experiments.decoding_variants import Way, decode_rows
+from vec2slug_lib.experiments.decoding_variants import Variant, decode_rows
 from vec2slug_lib.inference.beam_search import DecodingConfig, search
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.merged_hyphens import MergedStepper, is_merged, stepper_for
@@ -81,7 +81,7 @@ def test_the_search_finds_slugs_and_rows_do_not_depend_on_each_other(model, vect
 
 def test_other_ways_to_decode_read_it_too(model, vectors):
     rows = Dataset(pd.DataFrame({"slug": ["a-b-a", "b-a-b"]}), vectors)
-    found = decode_rows(model, rows, STRINGS, Way("again"), ["", ""], tqdm(disable=True))
+    found = decode_rows(model, rows, STRINGS, Variant("again"), ["", ""], tqdm(disable=True))
     stepper, strings = stepper_for(model, STRINGS)
     again = search(stepper, vectors, strings, DecodingConfig(max_tokens=16))
     assert found.candidates == again.candidates

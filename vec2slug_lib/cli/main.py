@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from ..common.errors import Vec2SlugError
-from .options import make_embedder, make_graphs, progress_bar, read_vectors
+from ..embedding.registry import open_embedder
+from .options import make_graphs, progress_bar, read_vectors
 
 if TYPE_CHECKING:
     from ..embedding.base import Embedder
-    from ..inference.predictor import SlugPredictor
+    from ..inference.predictor import ReleaseConfig, SlugPredictor
 
 USAGE = """vec2slug "some text" ["another text" ...]     one slug a text
        vec2slug --vectors file.npy                 one slug a row
@@ -62,7 +63,7 @@ def slugs(argv: Sequence[str]) -> int:
     from ..inference.predictor import with_hash
 
     options = slug_options(argv)
-    embedder = functools.cache(lambda: make_embedder("minilm"))
+    embedder = functools.cache(open_embedder)
     if options.vectors:
         vectors = read_vectors(options.vectors)
     else:
@@ -110,10 +111,12 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--unique", action="store_true", help="append a short stable hash")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
     parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
-    parser.add_argument("--fast", action="store_true", help="do not proofread")
+    parser.add_argument(
+        "--fast", action="store_true", help="do not re-rank by embedding similarity"
+    )
     parser.add_argument("--out", type=Path, help="write JSON lines, and go on with what is there")
     parser.add_argument(
-        "--index", type=Path, help="data folder: slugs of its nearest pages have a say too"
+        "--index", type=Path, help="data folder: slugs of its nearest pages are evidence too"
     )
     options = parser.parse_args(argv)
     if bool(options.texts) == bool(options.vectors):
@@ -126,20 +129,27 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def open_predictor(options: argparse.Namespace, embedder: Callable[[], Embedder]) -> SlugPredictor:
-    """A release with the witnesses that it can hear: known slugs, and the embedder proofreading."""
-    from ..inference.predictor import Sidecar, SlugPredictor
+    """Open a release with what it can use: an index of known slugs, an embedder to re-rank with."""
+    from ..inference.predictor import ReleaseConfig, SlugPredictor
 
-    known = None
+    index = None
     if options.index:
         from ..data.dataset import load
         from ..inference.index import Index
 
         pages = load(options.index).part("train")
-        known = Index(pages.vectors, pages.slugs)
-    sidecar = Sidecar.load(options.model / "model.json")
-    # The embedder is asked for only if the model can weigh its word: it takes a second to load.
-    proof = not options.fast and sidecar.risk and sidecar.input_dim == embedder().dimensions
-    read = embedder().embed if proof else None
+        index = Index(pages.vectors, pages.slugs, pages.embedder)
+    config = ReleaseConfig.load(options.model / "model.json")
+    # The embedder is opened only if the model can re-rank with it: it takes a second to load.
+    reranks = not options.fast and config.mbr and fits(config, embedder())
     threads = 1 if options.vectors else os.cpu_count() or 1
     make_graphs(options.model, options.precision)
-    return SlugPredictor.from_dir(options.model, options.precision, known, read, threads)
+    return SlugPredictor.from_dir(
+        options.model, options.precision, index, embedder() if reranks else None, threads
+    )
+
+
+def fits(config: ReleaseConfig, embedder: Embedder) -> bool:
+    """Tell whether a release takes the vectors of an embedder."""
+    same = config.embedder in ("", embedder.key)
+    return same and config.input_dim == embedder.dimensions

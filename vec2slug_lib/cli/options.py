@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.errors import Vec2SlugError
+from ..embedding.base import Embedder
+from ..embedding.registry import DEFAULT, EMBEDDERS, find_embedder, open_embedder
 
 if TYPE_CHECKING:
-    from ..embedding.base import Embedder
     from ..inference.predictor import Precision
 
 
@@ -81,18 +84,77 @@ def counting_tokenizer(path: Path | None) -> Path:
     return path or model_folder() / "tokenizer.json"
 
 
-def make_embedder(
-    name: str, model: str | None = None, base_url: str | None = None, timeout: float = 60.0
-) -> Embedder:
-    """Embedder by name: ``minilm`` (local) or ``openai`` (any compatible server)."""
-    if name == "minilm":
-        from ..embedding.minilm import MiniLMEmbedder
+def add_embedder(parser: argparse.ArgumentParser, default: str = DEFAULT) -> None:
+    """Add the options that choose an embedder, and what it may cost."""
+    names = ", ".join(EMBEDDERS)
+    parser.add_argument("--embedder", default=default, help=f"{names}; or openai with --model")
+    parser.add_argument("--model", help="model of an OpenAI-compatible server")
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--price", type=float, default=0.02, help="dollars a million tokens")
+    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
+    parser.add_argument("--wait", type=float, default=60, help="seconds between looks at a batch")
+    parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for an answer")
 
-        return MiniLMEmbedder()
-    from ..embedding.openai_embedder import OpenAIEmbedder
 
-    return OpenAIEmbedder(
-        model=model or "text-embedding-3-small", base_url=base_url, timeout=timeout
+def is_local(name: str) -> bool:
+    """Tell whether an embedder runs here, without a key and at no cost."""
+    info = find_embedder(name)
+    return info is not None and info.local
+
+
+def open_as_asked(options: argparse.Namespace) -> Embedder:
+    """Open the embedder that the options of `add_embedder` choose."""
+    if is_local(options.embedder):
+        return open_embedder(options.embedder)
+    given = {"base_url": options.base_url, "timeout": options.timeout}
+    if options.embedder == "openai":
+        given["model"] = options.model
+    return open_embedder(options.embedder, **given)
+
+
+def embed_file(options: argparse.Namespace, documents: Path, out: Path, batch: bool) -> bool:
+    """Embed the texts of a parquet file, once the user agrees to the cost; False if not.
+
+    Raises:
+        Vec2SlugError: a batch of a local embedder; or as the embedder and its job.
+    """
+    from ..common.parquet import open_documents
+    from ..embedding.job import embed_documents, manifest_of
+
+    ids, texts = open_documents(documents)
+    local = is_local(options.embedder)
+    if batch and local:
+        raise Vec2SlugError("expected --embedder openai beside --batch")
+    price = options.price / 2 if batch else options.price
+    if not local and not manifest_of(out).exists() and not agreed(texts, price, options.yes):
+        return False
+    embedder = open_as_asked(options)
+    if batch:
+        from ..embedding.openai_batch import BatchJob
+
+        BatchJob(ids, texts, embedder, out).run(options.wait)  # type: ignore[arg-type]
+    else:
+        embed_documents(ids, texts, embedder, out)
+    print(f"{len(ids):,} vectors of {embedder.name} in {out}")
+    if truncated := getattr(embedder, "truncated", 0):
+        print(f"{truncated:,} texts were over the model's limit and were cut")
+    return True
+
+
+def agreed(texts: Sequence[str], price: float, yes: bool) -> bool:
+    """Ask whether the user agrees to what embedding will cost, at a price a million tokens.
+
+    Raises:
+        Vec2SlugError: there is nobody to ask.
+    """
+    from ..embedding.openai_embedder import cut
+
+    # English prose has about four bytes a token; the server's own count is what is paid.
+    tokens = sum(len(cut(text).encode()) for text in texts) / 4
+    return consent(
+        f"{len(texts):,} texts, about {tokens / 1e6:.2f} million tokens: "
+        f"about {price * tokens / 1e6:.2f} dollars",
+        yes,
     )
 
 

@@ -8,8 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .data import embed
-from .options import consent, counting_tokenizer, make_embedder, progress_bar
+from .options import (
+    add_embedder,
+    consent,
+    counting_tokenizer,
+    embed_file,
+    is_local,
+    open_as_asked,
+    progress_bar,
+)
 
 
 def paper(argv: Sequence[str]) -> int:
@@ -23,13 +30,11 @@ def paper(argv: Sequence[str]) -> int:
     tell(1, f"filtering {options.source}")
     steps = make_corpus(job, tokenizer, options.workers)
     tell(2, f"embedding {steps[-1]['kept']:,} documents")
-    if code := embed([str(job.documents), "--out", str(job.vectors), *embed_options(options)]):
-        return code
+    batch = not options.direct and not is_local(options.embedder)
+    if not embed_file(options, job.documents, job.vectors, batch):
+        return 1
     tell(3, "vectors, splits and cards")
-    embedder = make_embedder(
-        options.embedder, options.model, options.base_url, float(options.timeout)
-    )
-    card = make_data(job, embedder, options.pairs)
+    card = make_data(job, open_as_asked(options), options.pairs)
     models = []
     for name in job.experiments:
         tell(4, f"training, evaluating and releasing {name}")
@@ -55,30 +60,11 @@ def paper_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--pairs", type=int, help="of those that pass the filters; default: all")
-    parser.add_argument("--embedder", choices=["openai", "minilm"], default="openai")
-    parser.add_argument("--model", help="model of an OpenAI-compatible server")
-    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    add_embedder(parser, default="openai")
     parser.add_argument("--direct", action="store_true", help="not by the Batch API: twice as dear")
-    parser.add_argument("--price", default="0.02", help="dollars a million tokens, not by batch")
-    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
-    parser.add_argument("--wait", default="60", help="seconds between looks at a batch")
-    parser.add_argument("--timeout", default="60", help="seconds to wait for an answer")
     parser.add_argument("--experiments", default="3i,3j", help="of the study's decoders")
     parser.add_argument("--preset", default="paper", help="budget; smoke tries the line in minutes")
     return parser.parse_args(argv)
-
-
-def embed_options(options: argparse.Namespace) -> list[str]:
-    """What `vec2slug embed` is asked for."""
-    asked = ["--embedder", options.embedder]
-    if options.embedder == "minilm":
-        return asked
-    asked += ["--price", options.price, "--wait", options.wait, "--timeout", options.timeout]
-    for name in ("model", "base_url"):
-        if value := getattr(options, name):
-            asked += [f"--{name.replace('_', '-')}", value]
-    flags = {"--batch": not options.direct, "--yes": options.yes}
-    return asked + [flag for flag, wanted in flags.items() if wanted]
 
 
 def feasibility(argv: Sequence[str]) -> int:

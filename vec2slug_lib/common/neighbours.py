@@ -13,7 +13,7 @@ from .vectors import Floats
 BLOCK = 128
 
 
-def say(cosines: Floats, sharpness: float) -> list[float]:
+def similarity_weights(cosines: Floats, sharpness: float) -> list[float]:
     """Weights of neighbours, which sum to 1; equal where none lies on the query's side.
 
     Args:

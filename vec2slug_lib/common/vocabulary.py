@@ -25,7 +25,7 @@ class Vocabulary:
     strings: Sequence[str]
     ids: Mapping[str, int]
     lengths: Ints
-    barred: Floats
+    banned: Floats
     shortest: int
     longest: int
 
@@ -45,6 +45,6 @@ class Vocabulary:
         if not len(subwords):
             raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
         shortest, longest = int(subwords.min()), int(subwords.max())
-        barred = np.where(lengths[FIRST:] == NEVER, -np.inf, 0).astype(np.float32)
+        banned = np.where(lengths[FIRST:] == NEVER, -np.inf, 0).astype(np.float32)
         ids = {token: i for i, token in enumerate(strings)}
-        return cls(strings, ids, lengths, barred, shortest, longest)
+        return cls(strings, ids, lengths, banned, shortest, longest)

@@ -20,7 +20,8 @@ from ..common.errors import Vec2SlugError
 from ..common.files import atomic, read_json, write_json
 from ..common.slugs import STOPWORDS, slugify, words
 from ..common.vectors import Floats, check_vectors
-from .dataset import COLUMNS, MODELS, SEED, load, save_vectors
+from ..embedding.registry import DEFAULT, full_name
+from .dataset import COLUMNS, SEED, load, save_vectors
 from .split import cluster, leak_report, select, split_clusters
 
 CARD = """# Data card
@@ -74,7 +75,7 @@ def build(
     funnel: Path,
     out: Path,
     total: int | None = None,
-    embedder: str = "minilm",
+    embedder: str = DEFAULT,
 ) -> dict[str, Any]:
     """Write the whole data folder: pairs, vectors, funnel, text baselines, card.
 
@@ -165,7 +166,7 @@ def render_card(card: dict[str, Any]) -> str:
         for row in card["sources"]
     ]
     splits = ", ".join(f"{name} {count:,}" for name, count in card["splits"].items())
-    model = MODELS.get(card["embedder"], card["embedder"])
+    model = full_name(card["embedder"])
     facts = {**card, "model": model, "splits": splits, "sources": "\n".join(rows)}
     return CARD.format(**facts, **card["quantisation"], **card["leaks"])
 

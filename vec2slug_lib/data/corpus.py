@@ -18,7 +18,7 @@ from tqdm import tqdm
 from ..common.errors import Vec2SlugError
 from ..common.files import read_json, write_json
 from .deduplicate import global_filters
-from .executors import HERE, Place, Ranks, Slurm, make_executor
+from .executors import LOCAL, ExecutorConfig, Ranks, Slurm, make_executor
 from .filters import SCHEMA, ReadableFilter, _flat, local_filters
 from .readers import open_source
 
@@ -27,7 +27,7 @@ logger.disable("datatrove")
 
 
 def build(
-    source: str, out: Path, tokenizer: Path, workers: int | None = 1, place: Place = HERE
+    source: str, out: Path, tokenizer: Path, workers: int | None = 1, place: ExecutorConfig = LOCAL
 ) -> dict[str, Any]:
     """Run all filters over ``source``; write ``out/documents.parquet`` and ``out/funnel.json``.
 

@@ -17,9 +17,8 @@ from ..common.errors import Vec2SlugError
 from ..common.files import atomic
 from ..common.vectors import Floats, dequantise, quantise
 from ..common.workspace import current
+from ..embedding.registry import DEFAULT
 
-# Full names of embedders whose files have a short one.
-MODELS = {"minilm": "all-MiniLM-L6-v2"}
 COLUMNS = ["id", "source", "url", "slug", "token_count", "split", "cluster"]
 SEED = 42
 TEST_ROWS = 5000
@@ -61,7 +60,7 @@ class Dataset:
 
     pairs: pd.DataFrame  # columns COLUMNS
     vectors: Floats  # [N, d], unit rows
-    embedder: str = "minilm"  # whose vectors they are
+    embedder: str = DEFAULT  # whose vectors they are, by its key
 
     def part(self, split: str) -> Dataset:
         """The rows of one split."""
@@ -80,11 +79,11 @@ class Dataset:
         chosen = np.random.default_rng(seed).choice(len(self.pairs), n, replace=False)
         return self.rows(np.sort(chosen))
 
-    def thin(self, share: float, seed: int = SEED) -> Dataset:
-        """With a random share of the training rows; a smaller share lies within a larger one."""
-        if share == 1:
+    def subsample(self, fraction: float, seed: int = SEED) -> Dataset:
+        """Keep a random fraction of the training rows; a smaller one lies within a larger one."""
+        if fraction == 1:
             return self
-        kept = np.random.default_rng(seed).random(len(self.pairs)) < share
+        kept = np.random.default_rng(seed).random(len(self.pairs)) < fraction
         return self.rows(np.flatnonzero(kept | (self.pairs["split"] != "train").to_numpy()))
 
     @property
@@ -95,12 +94,6 @@ class Dataset:
     def test_rows(self) -> Dataset:
         """The 5,000 test rows that every model is scored on."""
         return self.part("test").sample(TEST_ROWS)
-
-
-def short_name(embedder: str) -> str:
-    """An embedder's name as files have it."""
-    known = {full: short for short, full in MODELS.items()}
-    return known.get(embedder, embedder.replace("/", "_"))
 
 
 def embedder_of(folder: Path) -> str:

@@ -13,7 +13,7 @@ from ..common.slugs import is_valid, rejection
 from ..common.vectors import Floats, check_vectors
 from ..common.workspace import current
 from ..embedding.base import Embedder
-from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.registry import find_embedder
 
 FRONT_MATTER = re.compile(r"---\n(.*?)\n---\n(.*)", re.DOTALL)
 
@@ -65,9 +65,10 @@ def vectors_by(embedder: str) -> Floats:
     path = current().data / f"examples.{embedder}.npy"
     if path.is_file():
         return check_vectors(np.load(path))
-    if embedder != "minilm":
+    info = find_embedder(embedder)
+    if info is None or not info.local:
         raise Vec2SlugError(f"expected vectors of the examples at {path}, found none")
-    return example_vectors(MiniLMEmbedder())
+    return example_vectors(info.open())
 
 
 def _read(path: Path) -> Example:

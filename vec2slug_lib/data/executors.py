@@ -29,7 +29,7 @@ LOOKS = 6  # in a row that find it empty: a shared file system may show the last
 
 
 @dataclass(frozen=True)
-class Place:
+class ExecutorConfig:
     """Where a pipeline runs.
 
     Attributes:
@@ -45,11 +45,15 @@ class Place:
     time: str = "24:00:00"
 
 
-HERE = Place()
+LOCAL = ExecutorConfig()
 
 
 def make_executor(
-    place: Place, pipeline: Sequence[Any], tasks: int, logs: Path, workers: int | None = None
+    place: ExecutorConfig,
+    pipeline: Sequence[Any],
+    tasks: int,
+    logs: Path,
+    workers: int | None = None,
 ) -> Ranks | Slurm:
     """Executor of a pipeline; its ``run`` returns when no rank runs any more.
 
@@ -121,7 +125,12 @@ class Slurm(SlurmPipelineExecutor):  # type: ignore[misc]
     """
 
     def __init__(
-        self, place: Place, pipeline: Sequence[Any], tasks: int, logs: Path, workers: int | None
+        self,
+        place: ExecutorConfig,
+        pipeline: Sequence[Any],
+        tasks: int,
+        logs: Path,
+        workers: int | None,
     ) -> None:
         programs = shlex.quote(str(Path(sys.executable).parent))
         super().__init__(

@@ -18,7 +18,7 @@ from ..common.files import atomic
 from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, is_valid, rejection, slugify, words
 from ..common.workspace import current
 from ..embedding.job import embed_documents
-from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.registry import open_embedder
 from .dataset import Dataset, ids_digest
 
 KINDS = {
@@ -89,21 +89,21 @@ def cut(
     return found
 
 
-def label(texts: Sequence[str], barred: Collection[str] = ()) -> pd.DataFrame:
+def label(texts: Sequence[str], banned: Collection[str] = ()) -> pd.DataFrame:
     """Texts whose own words make a slug by the corpus rules: columns text, slug; slugs distinct.
 
     Args:
         texts: spans.
-        barred: slugs to leave out: those of pages that models are judged on.
+        banned: slugs to leave out: those of pages that models are judged on.
     """
     frame = pd.DataFrame({"text": texts, "slug": [slugify(t, MAX_WORDS + 1) for t in texts]})
     fits = [is_valid(slug) and not rejection(slug) for slug in frame["slug"]]
     frame = frame[np.array(fits, bool)].drop_duplicates("slug")
-    return frame[~frame["slug"].isin(set(barred))].reset_index(drop=True)
+    return frame[~frame["slug"].isin(set(banned))].reset_index(drop=True)
 
 
 def draw(
-    pages: pd.DataFrame, kind: str, count: int, barred: Collection[str] = (), seed: int = 42
+    pages: pd.DataFrame, kind: str, count: int, banned: Collection[str] = (), seed: int = 42
 ) -> pd.DataFrame:
     """About ``count`` spans, drawn evenly over pages: columns text, slug.
 
@@ -111,7 +111,7 @@ def draw(
         pages: columns text, title, slug: of training alone.
         kind: one of `KINDS`.
         count: most spans; a title and a slug there is but one of a page.
-        barred: slugs to leave out.
+        banned: slugs to leave out.
         seed: of the draws.
 
     Raises:
@@ -128,7 +128,7 @@ def draw(
         for page in tqdm(rows, "spans", unit="page", delay=2)
         for span in cut(page, kind, each, lengths, rng)
     ]
-    frame = label(found, barred)
+    frame = label(found, banned)
     chosen = rng.permutation(len(frame))[:count]
     return frame.iloc[np.sort(chosen)].reset_index(drop=True)
 
@@ -159,16 +159,16 @@ def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
     frame = pd.read_parquet(path)
     if not vectors.is_file():
         names, texts = frame.index.astype(str).tolist(), frame["text"].tolist()
-        embed_documents(names, texts, MiniLMEmbedder(), vectors)
+        embed_documents(names, texts, open_embedder(data.embedder), vectors)
     return Dataset(frame, np.load(vectors, mmap_mode="r"))
 
 
 def mixture(data: Dataset, kinds: str, count: int) -> pd.DataFrame:
     """Spans of several kinds in random order, in equal parts as far as there are enough."""
-    barred = set(data.pairs.loc[data.pairs["split"] != "train", "slug"])
+    banned = set(data.pairs.loc[data.pairs["split"] != "train", "slug"])
     pages = training_pages(data, kinds)
     names = kinds.split(",")
-    parts = [draw(pages, kind, -(-count // len(names)), barred) for kind in names]
+    parts = [draw(pages, kind, -(-count // len(names)), banned) for kind in names]
     frame = pd.concat(parts).drop_duplicates("slug").sample(frac=1, random_state=42)
     frame = frame.head(count).reset_index(drop=True)
     held_out = np.arange(len(frame)) < max(min(HELD_OUT, len(frame) // 50), 1)

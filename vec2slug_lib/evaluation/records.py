@@ -20,6 +20,7 @@ from ..common.errors import Vec2SlugError
 from ..common.files import atomic, read_json, write_json
 from ..common.workspace import current
 from ..data.dataset import ids_digest
+from ..embedding.registry import DEFAULT
 from .intervals import Interval
 
 Metrics = dict[str, Interval]
@@ -47,7 +48,7 @@ class Run:
     @property
     def embedder(self) -> str:
         """Whose vectors it was trained on; records of before there was a choice do not say."""
-        return str(self.manifest.get("embedder", "minilm"))
+        return str(self.manifest.get("embedder", DEFAULT))
 
     @property
     def metrics(self) -> Metrics:

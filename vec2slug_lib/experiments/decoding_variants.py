@@ -20,16 +20,16 @@ from ..common.errors import Vec2SlugError
 from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
 from ..common.vectors import Doubles
 from ..data.dataset import Dataset
-from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.registry import open_embedder
 from ..evaluation import intervals, metrics
 from ..evaluation.records import Run, kept
 from ..inference.beam_search import Beams, Candidate, DecodingConfig, search
 from ..inference.index import Index
-from ..inference.mbr import RiskConfig
+from ..inference.mbr import MBRConfig
 from ..model.decoder import Decoder
 from ..model.merged_hyphens import stepper_for
 from .run import record
-from .score import least_risk_slugs, load_model
+from .score import load_model, mbr_slugs
 from .table import find
 from .task import run_data
 
@@ -37,58 +37,63 @@ EXAMPLES = 8  # changed slugs kept in a record
 
 
 @dataclass(frozen=True)
-class Way:
+class Variant:
     """A decoding that differs from the project's."""
 
-    says: str
+    label: str
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields of DecodingConfig
     extra_words: int = 0  # at least so many words more than the run's own slug has
-    risk: RiskConfig | None = None  # take the slug of least risk instead of the best scored
-    index: bool = False  # with a say for the nearest training slugs
-    proof: bool = False  # with slugs embedded and set beside the page
+    mbr: MBRConfig | None = None  # the slug of minimum Bayes risk instead of the best scored
+    index: bool = False  # with the nearest training slugs as evidence
+    rerank: bool = False  # with candidates re-ranked by embedding similarity
 
 
-WAYS = {
-    "project": Way("the search alone, as for the study's models"),
+VARIANTS = {
+    "project": Variant("the search alone, as for the study's models"),
     # Diagnostics of short slugs, as in the study.
-    "greedy": Way(
+    "greedy": Variant(
         "greedy, no length reward", {"beam_width": 1, "length_reward": 0.0, "stopping": "first_k"}
     ),
-    "beam-1": Way("beam width 1", {"beam_width": 1}),
-    "beam-8": Way("beam width 8", {"beam_width": 8}),
-    "beam-16": Way("beam width 16", {"beam_width": 16}),
-    "reward-0": Way("no length reward", {"length_reward": 0.0}),
-    "reward-3": Way("length reward doubled", {"length_reward": 3.0}),
-    "words+1": Way("one word more forced", extra_words=1),
-    "words+2": Way("two words more forced", extra_words=2),
+    "beam-1": Variant("beam width 1", {"beam_width": 1}),
+    "beam-8": Variant("beam width 8", {"beam_width": 8}),
+    "beam-16": Variant("beam width 16", {"beam_width": 16}),
+    "reward-0": Variant("no length reward", {"length_reward": 0.0}),
+    "reward-3": Variant("length reward doubled", {"length_reward": 3.0}),
+    "words+1": Variant("one word more forced", extra_words=1),
+    "words+2": Variant("two words more forced", extra_words=2),
     # Stopping rules.
-    "first-k": Way("stop when k slugs are finished", {"stopping": "first_k"}),
-    "exhaustive": Way("never stop early", {"stopping": "exhaustive"}),
+    "first-k": Variant("stop when k slugs are finished", {"stopping": "first_k"}),
+    "exhaustive": Variant("never stop early", {"stopping": "exhaustive"}),
     # Constraints, each left out alone.
-    "no-minimum": Way("no minimum of words and tokens", {"min_words": 1, "min_tokens": 1}),
-    "stopword-end": Way("may end after a stopword", {"suppress_eos_after_stopword": False}),
-    "no-trailing-penalty": Way(
+    "no-minimum": Variant("no minimum of words and tokens", {"min_words": 1, "min_tokens": 1}),
+    "stopword-end": Variant("may end after a stopword", {"suppress_eos_after_stopword": False}),
+    "no-trailing-penalty": Variant(
         "no penalty for a last stopword", {"trailing_stopword_penalty": 0.0}
     ),
     # Each of these two hides what the other prevents.
-    "no-stopword-rules": Way(
+    "no-stopword-rules": Variant(
         "neither rule on a last stopword",
         {"suppress_eos_after_stopword": False, "trailing_stopword_penalty": 0.0},
     ),
-    "no-repeat-penalty": Way("no penalty for a repeated word", {"repeat_penalty": 0.0}),
-    "no-reward-cap": Way("length reward without a cap", {"reward_cap": MAX_WORDS}),
-    # Least risk, and who is asked.
-    "risk": Way("least risk of 8 slugs, proofread", risk=RiskConfig(), proof=True),
-    "risk-plain": Way("least risk, not proofread", risk=RiskConfig()),
-    "risk-own": Way("least risk, the candidates alone asked", risk=RiskConfig(own=1)),
-    "risk-index": Way(
-        "proofread, the nearest training slugs asked too", risk=RiskConfig(), index=True, proof=True
+    "no-repeat-penalty": Variant("no penalty for a repeated word", {"repeat_penalty": 0.0}),
+    "no-reward-cap": Variant("length reward without a cap", {"reward_cap": MAX_WORDS}),
+    # Minimum Bayes risk, and by which evidence.
+    "mbr": Variant("minimum Bayes risk of 8 slugs, re-ranked", mbr=MBRConfig(), rerank=True),
+    "mbr-plain": Variant("minimum Bayes risk, not re-ranked", mbr=MBRConfig()),
+    "mbr-candidates": Variant(
+        "minimum Bayes risk, by the candidates alone", mbr=MBRConfig(candidate_weight=1)
+    ),
+    "mbr-index": Variant(
+        "re-ranked, with the nearest training slugs as evidence",
+        mbr=MBRConfig(),
+        index=True,
+        rerank=True,
     ),
 }
 
 
 def decoding_record(
-    experiment: str, way: str, preset: str = "book", remake: bool = False
+    experiment: str, variant: str, preset: str = "book", remake: bool = False
 ) -> dict[str, Any]:
     """The record of a run decoded in another way: read if it is there, made if not.
 
@@ -105,9 +110,9 @@ def decoding_record(
     Raises:
         Vec2SlugError: an unknown way, or a run whose weights are not on disk.
     """
-    find(WAYS, "decoding", way)
+    find(VARIANTS, "decoding", variant)
     run = record(experiment, preset)
-    return kept(run, f"decoding/{way}", lambda: decode_run(run, WAYS[way]), remake)
+    return kept(run, f"decoding/{variant}", lambda: decode_run(run, VARIANTS[variant]), remake)
 
 
 def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
@@ -126,23 +131,23 @@ def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) 
     return kept(run, "decoding/trace", lambda: trace_run(run), remake)
 
 
-def decode_run(run: Run, way: Way) -> dict[str, Any]:
+def decode_run(run: Run, variant: Variant) -> dict[str, Any]:
     """Decode the test rows of a run in another way and compare with its own slugs."""
     rows, before = scored_rows(run), run.predictions
     model, strings = decoder_of(run)
     own = before["prediction"].tolist()
     began = time.monotonic()
-    with tqdm(total=len(own), desc=way.says, unit="slug") as bar:
+    with tqdm(total=len(own), desc=variant.label, unit="slug") as bar:
         index = None
-        if way.index:
+        if variant.index:
             known = run_data(run).part("train")
-            index = Index(known.vectors, known.slugs)
-        found = decode_rows(model, rows, strings, way, own, bar, index)
+            index = Index(known.vectors, known.slugs, known.embedder)
+        found = decode_rows(model, rows, strings, variant, own, bar, index)
     seconds = time.monotonic() - began
     best = [candidates[0] for candidates in found.candidates]
     scores = np.array([candidate.score for candidate in best])
     return {
-        "config": {**way.changes, "extra_words": way.extra_words},
+        "config": {**variant.changes, "extra_words": variant.extra_words},
         **compare_slugs([candidate.slug for candidate in best], before),
         # Stored scores are float32.
         "lower_scores": float(np.mean(scores < before["score"].to_numpy() - 1e-4)),
@@ -194,24 +199,26 @@ def decode_rows(
     model: Decoder,
     rows: Dataset,
     strings: list[str],
-    way: Way,
+    variant: Variant,
     own: list[str],
     bar: Any,
     index: Index | None = None,
 ) -> Beams:
     """Search all rows; where words are forced, rows whose own slugs are equally long together."""
-    if way.risk:
-        read = MiniLMEmbedder().embed if way.proof else None
-        return least_risk_slugs(model, rows.vectors, strings, way.risk, index, read, bar.update)
-    base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **way.changes)
+    if variant.mbr:
+        embed = open_embedder(rows.embedder).embed if variant.rerank else None
+        return mbr_slugs(model, rows.vectors, strings, variant.mbr, index, embed, bar.update)
+    base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **variant.changes)
     most = min(MAX_WORDS, base.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
-    lengths = np.array([len(words(slug)) for slug in own]) * (way.extra_words > 0)
+    lengths = np.array([len(words(slug)) for slug in own]) * (variant.extra_words > 0)
     candidates: list[list[Candidate]] = [[] for _ in own]
     steps = np.zeros(len(own), np.int64)
     for length in np.unique(lengths):
         chosen = np.flatnonzero(lengths == length)
-        least = min(int(length) + way.extra_words, most)
-        config = replace(base, min_words=max(base.min_words, least)) if way.extra_words else base
+        least = min(int(length) + variant.extra_words, most)
+        config = (
+            replace(base, min_words=max(base.min_words, least)) if variant.extra_words else base
+        )
         part = rows.vectors[chosen]
         stepper, seen = stepper_for(model, strings)
         found = search(stepper, part, seen, config, progress=bar.update)

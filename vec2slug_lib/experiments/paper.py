@@ -21,9 +21,9 @@ from ..common.files import atomic, read_json, write_json
 from ..common.workspace import current, use
 from ..data import build
 from ..data.corpus import build as build_corpus
-from ..data.dataset import short_name
 from ..data.examples import example_vectors
 from ..embedding.base import Embedder
+from ..embedding.registry import embedder_key
 from ..evaluation.records import open_run
 from ..release.release import export_graphs, export_release
 from .run import record
@@ -89,7 +89,7 @@ def make_corpus(paper: Paper, tokenizer: Path, workers: int = 1) -> list[dict[st
 
 def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dict[str, Any]:
     """The data folder, with our twelve articles in the embedder's vectors; its card."""
-    name = short_name(embedder.name)
+    name = embedder_key(embedder.name)
     if not (paper.data / "examples").is_dir():
         copytree(current().data / "examples", paper.data / "examples")
     found = paper.data / f"examples.{name}.npy"

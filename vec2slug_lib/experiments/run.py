@@ -16,7 +16,7 @@ from ..common.workspace import current
 from ..data import dataset
 from ..data.dataset import Dataset
 from ..data.examples import load_examples
-from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.registry import open_embedder
 from ..evaluation.records import Run, environment, open_run
 from ..model import embedding_init
 from ..model.decoder import Decoder, DecoderConfig
@@ -68,7 +68,7 @@ def train_run(name: str, preset_name: str, run: Run, device: str | None = None) 
     where = device or default_device()
     config = model_config(task)
     result = fit(task, config, run.folder, where)
-    train_rows = int((task.lessons.pairs["split"] == "train").sum())
+    train_rows = int((task.training_set.pairs["split"] == "train").sum())
     model = Decoder(config) if isinstance(config, DecoderConfig) else MLP(config)
     manifest = {
         "experiment": name,
@@ -92,7 +92,7 @@ def fit(
     task: Task, config: Config, folder: Any, device: str, batches: int | None = None
 ) -> TrainingResult:
     """Train the task's model; with ``batches``, on so many only, to see how long it takes."""
-    rows, val = task.lessons.part("train"), task.lessons.part("val")
+    rows, val = task.training_set.part("train"), task.training_set.part("val")
     training = training_config(task.experiment, task.preset, len(rows.pairs))
     if batches is not None:
         rows = rows.rows(np.arange(min(batches * training.batch_size, len(rows.pairs))))
@@ -121,12 +121,12 @@ def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
     """Decoder to start from: of a pretraining, or with the embedder's tables; None for neither."""
     if start := pretraining(task.name):
         return load_decoder(config, trained(start, task.preset_name).folder / "model.safetensors")
-    if not task.experiment.word_table:
+    if not task.experiment.embedding_init:
         return None
     model = Decoder(config)
     ids = [i for row in task.ids(task.data.part("train")) for i in (*row, EOS)]
     tokens = token_strings(task.tokenizer)
-    vectors = embedding_init.token_vectors(tokens, MiniLMEmbedder())
+    vectors = embedding_init.token_vectors(tokens, open_embedder(task.data.embedder))
     embedding_init.fill(model, vectors, np.bincount(ids, minlength=len(tokens)).tolist())
     return model
 

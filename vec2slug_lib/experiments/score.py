@@ -16,11 +16,12 @@ from ..common.vocabulary import SPECIALS
 from ..data.dataset import Dataset
 from ..data.examples import load_examples, vectors_by
 from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.registry import open_embedder
 from ..evaluation import intervals, metrics
 from ..evaluation.records import Metrics, Run, save_results
 from ..inference.beam_search import Beams, Candidate, DecodingConfig, greedy, search
 from ..inference.index import Index
-from ..inference.mbr import RiskConfig, Witnesses, least_risk_search
+from ..inference.mbr import Evidence, MBRConfig, mbr_search
 from ..model.decoder import CachedDecoder, Decoder, DecoderConfig
 from ..model.merged_hyphens import stepper_for
 from ..model.mlp import MLP, MLPConfig, load_mlp
@@ -64,8 +65,9 @@ def predict(
 ) -> Sequence[Candidate | tuple[str, float]]:
     """Slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug.
 
-    A decoder with a word head searches wide and takes the slug of least risk, proofread; its score
-    is the Token F1 to expect. Without one, the slug is that of the project's search.
+    A decoder with a bag-of-words head searches wide, takes the slug of minimum Bayes risk and
+    re-ranks by embedding similarity; its score is the Token F1 to expect. Without a head, the slug
+    is that of the project's search.
     """
     if isinstance(model, MLP):
         return predict_sets(model, vectors, strings[len(SPECIALS) :])
@@ -75,39 +77,37 @@ def predict(
         slugs = greedy(stepper, vectors, strings, config)
         return [(slug, 0.0) for slug in slugs]
     if model.word_head is not None:
-        read = MiniLMEmbedder().embed
-        found = least_risk_slugs(model, vectors, strings, read=read, progress=progress)
+        embed = open_embedder().embed
+        found = mbr_slugs(model, vectors, strings, embed=embed, progress=progress)
         return [candidates[0] for candidates in found.candidates]
     found = search(stepper, vectors, strings, config, progress=progress)
     return [candidates[0] for candidates in found.candidates]
 
 
-def least_risk_slugs(
+def mbr_slugs(
     model: Decoder,
     vectors: Floats,
     strings: Sequence[str],
-    risk: RiskConfig | None = None,
+    mbr: MBRConfig | None = None,
     index: Index | None = None,
-    read: Callable[[Sequence[str]], Floats] | None = None,
+    embed: Callable[[Sequence[str]], Floats] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Beams:
     """Candidates of each vector ``[N, d]`` by expected Token F1, best first.
 
     Args:
-        model: a decoder; its word head is asked if it has one.
+        model: a decoder; its bag-of-words head is evidence if it has one.
         vectors: unit rows.
         strings: its vocabulary.
-        risk: the project's settings if None.
-        index: pages with known slugs, asked too if given.
-        read: vectors of texts; with it, slugs are proofread.
+        mbr: the project's settings if None.
+        index: pages with known slugs, evidence too if given.
+        embed: vectors of texts; with it, candidates are re-ranked.
         progress: called with the number of rows just done.
     """
     stepper, config = CachedDecoder(model), DecodingConfig(max_tokens=model.config.max_slug_tokens)
     heads = stepper.word_logits if model.word_head is not None else None
-    asked = Witnesses(heads, index.chances if index else None, read)
-    return least_risk_search(
-        stepper, vectors, strings, config, risk or RiskConfig(), asked, progress
-    )
+    asked = Evidence(heads, index.word_probabilities if index else None, embed)
+    return mbr_search(stepper, vectors, strings, config, mbr or MBRConfig(), asked, progress)
 
 
 def load_model(run: Run) -> tuple[Decoder | MLP, list[str]]:

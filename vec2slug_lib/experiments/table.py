@@ -29,7 +29,7 @@ class Experiment:
     embed_dim: int  # width of the residual stream, or of an MLP's layers
     num_layers: int
     max_slug_tokens: int  # targets of a decoder, <eos> included; an MLP has none
-    epochs: int  # the study's, on 2.3 M pairs
+    reported_epochs: int  # the study's, on 2.3 M pairs
     reported_token_f1: float
     reported_parameters: float  # millions, at input width 1536
     loss: str = "cross_entropy"  # of an MLP: one of ``mlp.LOSSES``
@@ -39,15 +39,15 @@ class Experiment:
     # What follows is ours; the defaults are the study's.
     merged: bool = False  # hyphens are part of the tokens that begin a word, see ``merged``
     vocabulary_multiple: int = 1  # of the preset's vocabulary
-    word_table: bool = False  # tables begin as the embedder's vectors of the tokens
+    embedding_init: bool = False  # tables begin as the embedder's vectors of the tokens
     tied: bool = False
     head_dim: int = 0  # of a word head
     word_loss: float = 0.0  # weight of that head's own loss
     dropout: float = 0.1
-    passes: int = 0  # over the data, with a rate that falls to 0; 0: the preset's epochs at most
+    epochs: int = 0  # with a rate that falls to 0; 0: the preset's at most
     warmup: float = 0.0  # share of all steps over which the rate grows
     batch_size: int = 0  # at most that of the preset; 0: that of the preset
-    share: float = 1.0  # of the training pages, drawn at random, a smaller share from a larger one
+    train_fraction: float = 1.0  # of the training pages, drawn at random, a smaller from a larger
     pretrain: int = 0  # spans of text read back before the first page
     spans: int = 0  # so many spans are what it learns from; 0: the pages of the data set
     span_kinds: str = "random"  # one or more of ``spans.KINDS``, joined by commas
@@ -77,10 +77,11 @@ EXPERIMENTS = {
     "3j": Experiment("decoder", "bpe", 512, 6, 24, 36, 0.306, 24.8, eos_calibration=True),
 }
 # Ours, after the study: 3i's shape, with tables made of the embedder's own vectors of the tokens, a
-# word head and a short schedule; then the same after reading spans of text back.
+# bag-of-words head and a short schedule; then the same after reading spans of text back.
 _OURS = Experiment(
     "decoder", "bpe", 384, 4, 24, 0, nan, nan, learning_rate=1e-3, vocabulary_multiple=3,
-    word_table=True, tied=True, head_dim=1024, word_loss=1.0, passes=5, warmup=0.05, batch_size=512,
+    embedding_init=True, tied=True, head_dim=1024, word_loss=1.0, epochs=5, warmup=0.05,
+    batch_size=512,
 )  # fmt: skip
 EXPERIMENTS_OF_OURS = {
     "4a": _OURS,
@@ -138,6 +139,10 @@ PRESETS = {
 }
 
 
+# Fields that ids of variants call otherwise: records on disk are older than the fields' names.
+FIELD_OF_ID = {"share": "train_fraction", "passes": "epochs", "word_table": "embedding_init"}
+
+
 def find(table: dict[str, Any], kind: str, name: str) -> Any:
     """Row of a table by name.
 
@@ -163,9 +168,10 @@ def find_experiment(name: str) -> Experiment:
     }  # fmt: skip
     for change in changes:
         key, _, value = change.partition("=")
-        kind = find(known, f"field of experiment {base}", key)
+        field = FIELD_OF_ID.get(key, key)
+        kind = find(known, f"field of experiment {base}", field)
         try:
-            experiment = replace(experiment, **{key: readers.get(kind, str)(value)})
+            experiment = replace(experiment, **{field: readers.get(kind, str)(value)})
         except (KeyError, ValueError) as error:
             raise Vec2SlugError(f"expected {key}=<{kind.__name__}>, got {change!r}") from error
     return experiment
@@ -220,14 +226,14 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
     """
     cut = experiment.vocabulary == "bpe" and experiment.max_slug_tokens < 24
     batch_size = min(experiment.batch_size or preset.batch_size, preset.batch_size)
-    epochs = experiment.passes or preset.epochs or experiment.epochs
+    epochs = experiment.epochs or preset.epochs or experiment.reported_epochs
     steps = math.ceil(rows / batch_size)
     return TrainingConfig(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=experiment.learning_rate,
         warmup_steps=round(experiment.warmup * epochs * steps),
-        schedule="linear" if experiment.passes else "plateau",
+        schedule="linear" if experiment.epochs else "plateau",
         word_loss=experiment.word_loss,
         evaluate_every=min(steps, preset.evaluate_every),
         plateau_patience=preset.plateau_patience,

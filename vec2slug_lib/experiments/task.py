@@ -11,6 +11,7 @@ from ..common.vocabulary import SPECIALS
 from ..data import dataset
 from ..data.dataset import Dataset
 from ..data.spans import span_set
+from ..embedding.registry import DEFAULT, find_embedder
 from ..evaluation.records import Run
 from ..model.decoder import DecoderConfig
 from ..model.mlp import MLPConfig
@@ -29,7 +30,7 @@ class Task:
     name: str
     preset_name: str
     data: Dataset
-    lessons: Dataset  # what it learns from: the pages of `data`, or spans
+    training_set: Dataset  # what it learns from: the pages of `data`, or spans
     tokenizer: Tokenizer
     mapping: dict[str, str] | None  # word to the word that stands for it; None for subwords
 
@@ -60,11 +61,12 @@ def make_task(name: str, preset_name: str) -> Task:
     """
     experiment = find_experiment(name)
     preset: Preset = find(PRESETS, "preset", preset_name)
-    data = dataset.load(limit=preset.limit).thin(experiment.share)
-    if data.embedder != "minilm" and (experiment.head_dim or experiment.spans):
+    data = dataset.load(limit=preset.limit).subsample(experiment.train_fraction)
+    info = find_embedder(data.embedder)
+    if not (info and info.local) and (experiment.head_dim or experiment.spans):
         raise Vec2SlugError(
-            f"expected vectors of minilm for {name}, which learns from what it embeds itself; got "
-            f"those of {data.embedder}"
+            f"expected vectors of {DEFAULT} for {name}, which learns from what it embeds itself; "
+            f"got those of {data.embedder}"
         )
     spans = spans_of(experiment, preset, data)
     mapping: dict[str, str] | None = None
@@ -114,7 +116,7 @@ def run_data(run: Run) -> Dataset:
     """
     manifest = run.manifest
     data = dataset.load(limit=find(PRESETS, "preset", manifest["preset"]).limit)
-    data = data.thin(find_experiment(manifest["experiment"]).share)
+    data = data.subsample(find_experiment(manifest["experiment"]).train_fraction)
     if dataset.ids_digest(data.pairs["id"]) != manifest["data"]:
         raise Vec2SlugError(f"expected the data that {run.folder} was trained on, found another")
     return data

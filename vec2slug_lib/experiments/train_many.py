@@ -86,7 +86,7 @@ def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
     task = make_task(name, preset_name)
     with tempfile.TemporaryDirectory() as folder:
         seconds = fit(task, model_config(task), folder, default_device(), batches).seconds
-    rows = len(task.lessons.part("train").pairs)
+    rows = len(task.training_set.part("train").pairs)
     training = training_config(task.experiment, task.preset, rows)
     steps = math.ceil(rows / training.batch_size) * training.epochs
     return seconds / batches * steps

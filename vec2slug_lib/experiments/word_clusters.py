@@ -21,7 +21,7 @@ from ..common.slugs import words
 from ..common.vectors import Floats, Ints
 from ..common.workspace import current
 from ..data import dataset
-from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.registry import DEFAULT, EMBEDDERS, open_embedder
 from .table import PRESETS, Preset, find
 
 Row = dict[str, Any]
@@ -107,7 +107,7 @@ def word_space(preset: str) -> WordSpace:
         stamp={
             "data": dataset.ids_digest(data.pairs["id"]),
             "vocab_size": settings.vocab_size,
-            "embedder": MiniLMEmbedder.name,
+            "embedder": EMBEDDERS[DEFAULT].model,
         },
     )
 
@@ -140,7 +140,7 @@ def name_clusters(space: WordSpace, labels: Ints) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def _embed(texts: tuple[str, ...]) -> Floats:
     # All parts of a record need the same vectors, and they are too large for the repository.
-    return MiniLMEmbedder().embed(texts)
+    return open_embedder().embed(texts)
 
 
 def _folder(preset: str) -> Path:

@@ -179,7 +179,7 @@ class _Allowed(NamedTuple):
 
     hyphen: Bools
     eos: Bools
-    room: Ints  # characters that a subword may have; 0 where none may follow
+    char_budget: Ints  # characters that a subword may have; 0 where none may follow
     forced: Bools
 
 
@@ -204,8 +204,8 @@ class _Search:
         self.texts = [""] * n  # one a row
         self.log_p = np.zeros(n)  # [rows]
         self.owner = np.arange(n)  # [rows], ascending
-        self.started = np.zeros(n, np.int64)  # [rows] words begun
-        self.opening = np.ones(n, np.bool_)  # [rows] whether a word begins next
+        self.words_begun = np.zeros(n, np.int64)  # [rows] words begun
+        self.at_word_start = np.ones(n, np.bool_)  # [rows] whether a word begins next
         self.chars = np.zeros(n, np.int64)  # [rows]
         self.pools: list[dict[str, float]] = [{} for _ in range(n)]
         self.steps = np.zeros(n, np.int64)
@@ -225,13 +225,13 @@ class _Search:
 
     def _scores(self, logits: Floats | Scores) -> Scores:
         """Scores of finite logits, one row a hypothesis."""
-        barred = self.vocabulary.barred
+        banned = self.vocabulary.banned
         if isinstance(logits, Scores):
             parts: Sequence[Any] = (logits.eos, logits.hyphen, logits.total)
             if all(np.isfinite(part).all() for part in parts):
-                if not barred.any():
+                if not banned.any():
                     return logits
-                subwords = logits.all_subwords(np.arange(len(self.texts))) + barred
+                subwords = logits.all_subwords(np.arange(len(self.texts))) + banned
                 return scores_of(logits.eos, logits.hyphen, subwords, self.config.beam_width)
         else:
             expected = (len(self.texts), len(self.vocabulary.strings))
@@ -240,7 +240,7 @@ class _Search:
                 raise Vec2SlugError(f"expected logits of shape {expected}, got {logits.shape}")
             if all(np.isfinite(block).all() for block in blocks(logits)):
                 eos, hyphen, subwords = logits[:, EOS], logits[:, HYPHEN], logits[:, FIRST:]
-                return scores_of(eos, hyphen, subwords + barred, self.config.beam_width)
+                return scores_of(eos, hyphen, subwords + banned, self.config.beam_width)
         raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
 
     def _extend(self, scores: Scores, length: int) -> tuple[_Extensions, Bools]:
@@ -253,7 +253,11 @@ class _Search:
         normaliser = np.logaddexp(np.logaddexp(eos, hyphen, dtype=np.float64), subwords)
         if config.distinct_words:
             again = [_repeats(text, config.stopwords) for text in self.texts]
-            closed = np.array(again) & ~allowed.forced & (allowed.room >= self.vocabulary.shortest)
+            closed = (
+                np.array(again)
+                & ~allowed.forced
+                & (allowed.char_budget >= self.vocabulary.shortest)
+            )
             eos[closed] = hyphen[closed] = never  # and no other token gains by it
         hyphen[allowed.forced], best[allowed.forced] = never, never
         logits = np.column_stack([eos, hyphen, best])
@@ -261,17 +265,17 @@ class _Search:
         log_p = logits[row, place] - normaliser[row] + self.log_p[row]
         token = np.column_stack([np.full((len(eos), 2), (EOS, HYPHEN)), tokens])[row, place]
         # Within a word nothing changes the number of words; where one opens, every token does.
-        counted = np.minimum(self.started + self.opening, config.reward_cap)[row]
+        counted = np.minimum(self.words_begun + self.at_word_start, config.reward_cap)[row]
         rank = log_p + config.length_reward * counted
         return _Extensions(row, token, log_p, rank), allowed.forced
 
     def _subwords(self, scores: Scores, allowed: _Allowed) -> tuple[Doubles, Floats, Ints]:
         """Log of the summed exponentials of the subwords that fit, and the best of them."""
         total, best, tokens = scores.total.astype(np.float64), scores.best.copy(), scores.tokens
-        tight = np.flatnonzero(allowed.room < self.vocabulary.longest)
+        tight = np.flatnonzero(allowed.char_budget < self.vocabulary.longest)
         if len(tight):
             lengths = self.vocabulary.lengths[FIRST:]
-            fits = lengths <= allowed.room[tight, None]
+            fits = lengths <= allowed.char_budget[tight, None]
             logits = np.where(fits, scores.all_subwords(tight), np.float32(-np.inf))
             best[tight], few = best_subwords(logits, best.shape[1])
             tokens = tokens.copy()
@@ -281,22 +285,22 @@ class _Search:
     def _allowed(self, length: int) -> _Allowed:
         """Grammar, then the token and character limits, for M rows of ``length`` tokens each."""
         config, pair = self.config, 1 + self.vocabulary.shortest  # a hyphen and a subword
-        started, opening = self.started, self.opening
+        words_begun, at_word_start = self.words_begun, self.at_word_start
         ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
         tokens_left = config.max_tokens - 1 - length
         chars_left = MAX_CHARS - self.chars
-        hyphen = ~opening & (started < config.max_words)
-        eos = ~opening & (started >= config.min_words) & (length >= config.min_tokens)
+        hyphen = ~at_word_start & (words_begun < config.max_words)
+        eos = ~at_word_start & (words_begun >= config.min_words) & (length >= config.min_tokens)
         eos &= ~(ends & config.suppress_eos_after_stopword)
         # Words that still have to be opened after a subword here, or after a hyphen here.
-        missing = np.maximum(config.min_words - started - opening, 0)
-        room = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
-        missing = np.maximum(config.min_words - started, 1)
+        missing = np.maximum(config.min_words - words_begun - at_word_start, 0)
+        char_budget = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
+        missing = np.maximum(config.min_words - words_begun, 1)
         fits = (tokens_left >= 2 * missing) & (chars_left >= pair * missing)
-        forced = ~(hyphen & fits) & (room < self.vocabulary.shortest)
+        forced = ~(hyphen & fits) & (char_budget < self.vocabulary.shortest)
         # A forced <eos> is charged its probability as if there were no limits.
-        room[forced] = self.vocabulary.longest
-        return _Allowed(hyphen & (fits | forced), eos | forced, room, forced)
+        char_budget[forced] = self.vocabulary.longest
+        return _Allowed(hyphen & (fits | forced), eos | forced, char_budget, forced)
 
     def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
         """Finish slugs, keep the best ``beam_width`` others of each unfinished document."""
@@ -322,9 +326,9 @@ class _Search:
             self.texts[i] + strings[t] for i, t in zip(row.tolist(), token.tolist(), strict=True)
         ]
         hyphen = token == HYPHEN
-        self.started = self.started[row] + (self.opening[row] & ~hyphen)
+        self.words_begun = self.words_begun[row] + (self.at_word_start[row] & ~hyphen)
         self.chars = self.chars[row] + np.where(hyphen, 1, self.vocabulary.lengths[token])
-        self.opening, self.log_p, self.owner = hyphen, others.log_p, self.owner[row]
+        self.at_word_start, self.log_p, self.owner = hyphen, others.log_p, self.owner[row]
 
     def _done(self, owner: Ints, log_p: Doubles) -> Bools:
         """Which documents may stop, given their active hypotheses (one owner and log p each)."""

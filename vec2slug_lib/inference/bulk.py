@@ -181,7 +181,7 @@ def _write(job: SlugJob, file: ParquetFile, target: Path) -> None:
     columns = [job.column, *(["id"] if key.name == "id" else [])]
     with atomic(target) as temporary, ParquetWriter(temporary, schema) as writer:
         for batch in file.iter_batches(ROWS, columns=columns):
-            vectors = _vectors(batch.column(job.column), predictor.sidecar.input_dim, first)
+            vectors = _vectors(batch.column(job.column), predictor.config.input_dim, first)
             found = [row[0] for row in predictor.stream(vectors, first=first)]
             numbers = pa.array(np.arange(first, first + len(found)))
             ids = batch.column("id") if key.name == "id" else numbers

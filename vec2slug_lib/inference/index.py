@@ -1,7 +1,7 @@
-"""An index of pages with known slugs: what their words say about the slug of a new page.
+"""An index of pages with known slugs, whose words are evidence for the slug of a new page.
 
-A decoder works without it. Whoever has slugs already, the training set's or a site's own, lets the
-nearest of them have a say in which words are likely.
+A decoder works without it. Whoever has slugs already, the training set's or a site's own, makes the
+words of the nearest of them more probable.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..common.neighbours import neighbours, say
+from ..common.neighbours import neighbours, similarity_weights
 from ..common.vectors import Floats
-from .mbr import slug_chances
+from .mbr import slug_word_probabilities
 
-# Chosen on validation rows; a neighbour's say falls with distance as the cosine to this power.
+# Chosen on validation rows; a neighbour's weight is its cosine to this power.
 NEIGHBOURS, SHARPNESS = 100, 8
 
 
@@ -23,14 +23,15 @@ class Index:
 
     vectors: Floats
     slugs: Sequence[str]
+    embedder: str = ""  # key of the vectors' embedder, if it is known
 
-    def chances(self, queries: Floats) -> list[dict[str, float]]:
-        """For each query ``[N, D]`` the words of the slugs nearby, each with its share of the say.
+    def word_probabilities(self, queries: Floats) -> list[dict[str, float]]:
+        """Return, for each query ``[N, D]``, the weights of the words of the slugs nearby.
 
         Raises:
             Vec2SlugError: queries of another width, or an empty index.
         """
         return [
-            slug_chances(slugs, say(cosines, SHARPNESS))
+            slug_word_probabilities(slugs, similarity_weights(cosines, SHARPNESS))
             for slugs, cosines in neighbours(self.vectors, self.slugs, queries, NEIGHBOURS)
         ]

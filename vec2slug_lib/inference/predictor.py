@@ -1,8 +1,4 @@
-"""Slugs from vectors with a released model: numpy and onnxruntime, no torch.
-
-predictor = SlugPredictor.from_dir("data/models/vec2slug-minilm-small")
-predictor.predict(vectors)
-"""
+"""Slugs from vectors with a released model: numpy and onnxruntime, no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +20,7 @@ from ..common.files import check_file, known_hash, read_json
 from ..common.vectors import Floats, as_array, check_shape, check_vectors
 from ..common.vocabulary import Vocabulary
 from .beam_search import Candidate, DecodingConfig, search
-from .mbr import RiskConfig, Witnesses, least_risk_search
+from .mbr import Evidence, MBRConfig, mbr_search
 from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
 
 if TYPE_CHECKING:
@@ -39,14 +35,30 @@ ROWS = 256  # hypotheses searched side by side, at most
 LOGITS = 8 << 20  # bytes of their logits, at most
 
 
+class TextEmbedder(Protocol):
+    """What a predictor asks of the embedder of its vectors."""
+
+    @property
+    def key(self) -> str:
+        """Its name in manifests."""
+
+    @property
+    def dimensions(self) -> int:
+        """Width of a vector."""
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Embed N texts: unit vectors ``[N, dimensions]``."""
+
+
 @dataclass(frozen=True)
-class Sidecar:
-    """``model.json``: what the weights do not say."""
+class ReleaseConfig:
+    """What the weights do not hold: ``model.json``, and the embedder of the manifest."""
 
     shape: dict[str, Any]  # sizes of the decoder
     token_strings: list[str]
     decoding: DecodingConfig
-    risk: RiskConfig | None  # of a decoder with a word head
+    mbr: MBRConfig | None  # of a decoder with a bag-of-words head
+    embedder: str = ""  # key of the embedder whose vectors it reads; empty if it is not known
 
     @property
     def input_dim(self) -> int:
@@ -54,7 +66,7 @@ class Sidecar:
         return int(self.shape["input_dim"])
 
     @classmethod
-    def load(cls, path: Path) -> Sidecar:
+    def load(cls, path: Path) -> ReleaseConfig:
         """Read ``model.json`` in the study's layout.
 
         Raises:
@@ -73,13 +85,22 @@ class Sidecar:
                 stopwords=frozenset(content["stopwords"]),
             )
             strings = [vocab[str(index)] for index in range(model["vocab_size"])]
-            risk = RiskConfig(**content["risk"]) if "risk" in content else None
+            mbr = MBRConfig.from_json(content["risk"]) if "risk" in content else None
             sizes = ("input_dim", "embed_dim", "num_heads", "num_layers")
-            return cls({**model, **{k: int(model[k]) for k in sizes}}, strings, decoding, risk)
+            shape = {**model, **{k: int(model[k]) for k in sizes}}
+            return cls(shape, strings, decoding, mbr, _embedder_of(path.parent))
         except (KeyError, TypeError, ValueError) as error:
             raise Vec2SlugError(
                 f"expected a model description in {path}; missing {error}"
             ) from error
+
+
+def _embedder_of(folder: Path) -> str:
+    """Read from a release's manifest whose vectors it takes; empty where nothing is said."""
+    path = folder / "manifest.train.json"
+    manifest = read_json(path) if path.is_file() else {}
+    # Of the first releases none says so: there was one embedder then.
+    return str(manifest.get("embedder", "minilm")) if "experiment" in manifest else ""
 
 
 def lacks_graph(folder: Path, precision: Precision) -> bool:
@@ -109,7 +130,9 @@ class SlugPredictor:
     """Slugs from embeddings; what one row gets depends neither on the others nor on their number.
 
     Attributes:
-        sidecar: the model's description.
+        config: the model's description.
+        index: pages with known slugs, if they are evidence too.
+        embedder: of texts; candidates are re-ranked with it if the model has a bag-of-words head.
         cached: whether its graph keeps what it has computed; the study's does not.
         workers: pieces of rows that are worked on at a time.
     """
@@ -117,14 +140,14 @@ class SlugPredictor:
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
-        sidecar: Sidecar,
+        config: ReleaseConfig,
         index: Index | None = None,
-        read: Callable[[Sequence[str]], Floats] | None = None,
+        embedder: TextEmbedder | None = None,
         workers: int = 1,
     ) -> None:
         self.workers = workers
-        self.session, self.sidecar, self.index, self.read = session, sidecar, index, read
-        self.vocabulary = Vocabulary.of(sidecar.token_strings)
+        self.session, self.config, self.index, self.embedder = session, config, index, embedder
+        self.vocabulary = Vocabulary.of(config.token_strings)
         self.cached = any(node.name == "mask" for node in session.get_inputs())
 
     @classmethod
@@ -133,7 +156,7 @@ class SlugPredictor:
         folder: Path | str = DEFAULT_MODEL,
         precision: Precision = "float32",
         index: Index | None = None,
-        read: Callable[[Sequence[str]], Floats] | None = None,
+        embedder: TextEmbedder | None = None,
         threads: int = 1,
     ) -> SlugPredictor:
         """Open a release folder, ours or one in the study's layout.
@@ -141,28 +164,26 @@ class SlugPredictor:
         Args:
             folder: the release.
             precision: ``int8`` is faster and costs hardly any quality.
-            index: pages with known slugs, which then have a say in the words of new ones.
-            read: unit vectors of texts, such as ``MiniLMEmbedder().embed``: slugs are then
-                proofread, embedded and set beside their page.
+            index: pages with known slugs, which are then evidence for the words of new ones.
+            embedder: of the vectors, as of ``open_embedder("minilm")``: candidates are re-ranked
+                by embedding similarity, and `predict_texts` takes texts.
             threads: that share the work of one piece of rows, so that a single row is sooner done.
                 With 1 each core has a piece of its own, so that many rows are.
 
         Raises:
             Vec2SlugError: files are missing, broken or not those of the manifests, the message
-                names the first; or a witness beside a model that cannot weigh words.
+                names the first; an index beside a model without a
+                bag-of-words head; or an index or embedder of other vectors than the model's.
         """
         folder = Path(folder)
         check_file(folder / "model.json", known_hash(folder, "model.json"))
-        sidecar = Sidecar.load(folder / "model.json")
-        if (index or read) and sidecar.risk is None:
-            raise Vec2SlugError(
-                f"expected a model with a word head beside an index or an embedder, got {folder}"
-            )
+        config = ReleaseConfig.load(folder / "model.json")
+        _check_fit(folder, config, index, embedder)
         if threads < 1:
             raise Vec2SlugError(f"expected threads of 1 or more, got {threads}")
-        session = open_session(graph_path(folder, precision), sidecar.shape, threads)
+        session = open_session(graph_path(folder, precision), config.shape, threads)
         workers = max((os.cpu_count() or 1) // threads, 1)
-        return cls(session, sidecar, index, read, workers)
+        return cls(session, config, index, embedder, workers)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Best slug of each row.
@@ -186,10 +207,26 @@ class SlugPredictor:
 
         Args, errors: as :meth:`predict`.
         """
-        check_shape(vectors := as_array(vectors), self.sidecar.input_dim)
+        check_shape(vectors := as_array(vectors), self.config.input_dim)
         for begin in range(0, len(vectors), ROWS):  # before any work is done in vain
-            check_vectors(vectors[begin : begin + ROWS], self.sidecar.input_dim, begin)
+            check_vectors(vectors[begin : begin + ROWS], self.config.input_dim, begin)
         return list(self.stream(vectors, k, progress))
+
+    def predict_texts(self, texts: Sequence[str], progress: Progress | None = None) -> list[str]:
+        """Embed texts, and predict the best slug of each.
+
+        Args:
+            texts: N non-empty texts.
+            progress: called with the number of texts just done.
+
+        Raises:
+            Vec2SlugError: the predictor has no embedder, no text is given, or one is empty.
+        """
+        if self.embedder is None:
+            raise Vec2SlugError(
+                "expected an embedder for texts: SlugPredictor.from_dir(embedder=…)"
+            )
+        return self.predict(self.embedder.embed(texts), progress)
 
     def stream(
         self, vectors: Rows, k: int = 1, progress: Progress | None = None, first: int = 0
@@ -207,7 +244,7 @@ class SlugPredictor:
         """
         if k < 1:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
-        width = max((self.sidecar.risk or self.sidecar.decoding).beam_width, k)
+        width = max((self.config.mbr or self.config.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
         size, workers = max(rows // width, 1), self.workers
         if isinstance(vectors, np.ndarray):
@@ -232,23 +269,41 @@ class SlugPredictor:
         self, rows: npt.NDArray[Any], k: int, width: int, first: int
     ) -> list[list[Candidate]]:
         """Candidates of a few rows, of which the first has the number ``first``."""
-        checked = check_vectors(rows, self.sidecar.input_dim, first)
-        vocabulary, config, risk = self.vocabulary, self.sidecar.decoding, self.sidecar.risk
+        checked = check_vectors(rows, self.config.input_dim, first)
+        vocabulary, config, mbr = self.vocabulary, self.config.decoding, self.config.mbr
         stepper = self._stepper(width, len(rows))
-        if risk is None:
+        if mbr is None:
             config = replace(config, beam_width=width)
             return search(stepper, checked, vocabulary, config, k, len(rows)).candidates
-        heads = stepper.word_logits
-        witnesses = Witnesses(heads, self.index.chances if self.index else None, self.read)
-        risk = replace(risk, beam_width=width)
-        found = least_risk_search(stepper, checked, vocabulary, config, risk, witnesses)
+        evidence = Evidence(
+            stepper.word_logits,
+            self.index.word_probabilities if self.index else None,
+            self.embedder.embed if self.embedder else None,
+        )
+        mbr = replace(mbr, beam_width=width)
+        found = mbr_search(stepper, checked, vocabulary, config, mbr, evidence)
         return [candidates[:k] for candidates in found.candidates]
 
     def _stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
         if not self.cached:
             return OnnxStepper(self.session)
         kind = AheadStepper if rows == 1 else CachedStepper
-        return kind(self.session, self.sidecar.shape, width)
+        return kind(self.session, self.config.shape, width)
+
+
+def _check_fit(
+    folder: Path, config: ReleaseConfig, index: Index | None, embedder: TextEmbedder | None
+) -> None:
+    """Refuse an index or an embedder that does not fit the model."""
+    if index and config.mbr is None:
+        raise Vec2SlugError(f"expected a model with a bag-of-words head beside an index: {folder}")
+    keys = {index.embedder if index else "", embedder.key if embedder else ""} - {""}
+    if config.embedder and keys - {config.embedder}:
+        others = ", ".join(sorted(keys - {config.embedder}))
+        raise Vec2SlugError(f"expected vectors of {config.embedder} for {folder}, got {others}")
+    if embedder and embedder.dimensions != config.input_dim:
+        widths = f"{config.input_dim} numbers, got {embedder.dimensions}"
+        raise Vec2SlugError(f"expected an embedder of {widths} for {folder}")
 
 
 def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:

@@ -27,7 +27,7 @@ SOURCES = ("bos", "hyphen", "subword", "eos")  # kinds of token that look
 TARGETS = ("first subword", "later subword", "hyphen", "eos")  # kinds of token that are written
 
 
-class Inside(NamedTuple):
+class AttentionTrace(NamedTuple):
     """What hooks see of one forward pass of L layers over N rows of P = 1 + T positions."""
 
     hidden: Tensor  # [N, T, d], what the output layer gets
@@ -96,7 +96,7 @@ def attention_weights(attention: Attention, x: Tensor, blocked: Tensor | None = 
     return weights
 
 
-def look(model: Decoder, vectors: Tensor, ids: Tensor) -> Inside:
+def trace_attention(model: Decoder, vectors: Tensor, ids: Tensor) -> AttentionTrace:
     """One forward pass with everything that hooks can see.
 
     Args:
@@ -123,11 +123,11 @@ def look(model: Decoder, vectors: Tensor, ids: Tensor) -> Inside:
             hooks.callback(block.attn.register_forward_hook(see_attention).remove)
             hooks.callback(block.register_forward_hook(see_output).remove)
         hidden = model.hidden(vectors, ids)
-    return Inside(hidden, torch.stack(weights), torch.stack(states))
+    return AttentionTrace(hidden, torch.stack(weights), torch.stack(states))
 
 
 @contextmanager
-def cut(model: Decoder, blocked: Blocked) -> Iterator[None]:
+def knockout(model: Decoder, blocked: Blocked) -> Iterator[None]:
     """Within the context some heads of some tokens do not see the prefix.
 
     Args:
@@ -141,8 +141,8 @@ def cut(model: Decoder, blocked: Blocked) -> Iterator[None]:
 
     def replaced(layer: int) -> Callable[..., Any]:
         def hook(attention: Attention, args: tuple[Tensor, ...], output: Any) -> Any:
-            barred = F.pad(blocked(layer, seen[-1]), (1, 0))
-            weights = attention_weights(attention, args[0], barred)
+            banned = F.pad(blocked(layer, seen[-1]), (1, 0))
+            weights = attention_weights(attention, args[0], banned)
             values = attention.heads(args[0])[2]
             mixed = torch.einsum("nhqk,nkhd->nqhd", weights, values)
             return attention.out_proj(mixed.flatten(2)), output[1]
@@ -157,7 +157,7 @@ def cut(model: Decoder, blocked: Blocked) -> Iterator[None]:
         yield
 
 
-def bar_kinds(heads: int, kinds: Sequence[str], marks: Tensor) -> Blocked:
+def knock_out_kinds(heads: int, kinds: Sequence[str], marks: Tensor) -> Blocked:
     """Cut the prefix off from all tokens of some of the `SOURCES`, in every head and layer."""
     chosen = torch.tensor([SOURCES.index(kind) for kind in kinds])
 
@@ -167,7 +167,7 @@ def bar_kinds(heads: int, kinds: Sequence[str], marks: Tensor) -> Blocked:
     return blocked
 
 
-def bar_heads(heads: int, chosen: Sequence[tuple[int, int]]) -> Blocked:
+def knock_out_heads(heads: int, chosen: Sequence[tuple[int, int]]) -> Blocked:
     """Cut the prefix off from all tokens in some heads, given as (layer, head)."""
 
     def blocked(layer: int, ids: Tensor) -> Tensor:
@@ -244,7 +244,7 @@ def lens(model: Decoder, vectors: Tensor, ids: Tensor, chunk: int = 25) -> Lens:
     """
     parts = []
     for rows in torch.arange(len(ids)).split(chunk):
-        states = look(model, vectors[rows], ids[rows, :-1]).states[:, :, 1:]
+        states = trace_attention(model, vectors[rows], ids[rows, :-1]).states[:, :, 1:]
         logits = layer_logits(model, vectors[rows], states)
         own = logits.gather(-1, ids[None, rows, 1:, None].expand(len(logits), -1, -1, 1))
         rank = (logits > own).sum(-1)

@@ -23,18 +23,18 @@ from ..common.files import atomic, write_json
 from ..data.examples import example_vectors, load_examples
 from ..embedding.minilm import MAX_TOKENS, Encoder, MiniLMEmbedder, load_weights, model_folder
 from ..inference.beam_search import MAX_CHARS
-from ..inference.predictor import Sidecar
+from ..inference.predictor import ReleaseConfig
 from ..inference.steppers import GRAPHS
 
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of onnxruntime-web
 READER = "reader.onnx"
 
 
-def settings(sidecar: Sidecar) -> dict[str, Any]:
+def settings(config: ReleaseConfig) -> dict[str, Any]:
     """The decoding configuration of a release, as the playground's search takes it."""
-    decoding = asdict(sidecar.decoding) | {"max_chars": MAX_CHARS}
-    decoding["stopwords"] = sorted(sidecar.decoding.stopwords)
-    return {"decoding": decoding, "risk": asdict(sidecar.risk) if sidecar.risk else None}
+    decoding = asdict(config.decoding) | {"max_chars": MAX_CHARS}
+    decoding["stopwords"] = sorted(config.decoding.stopwords)
+    return {"decoding": decoding, "risk": config.mbr.to_json() if config.mbr else None}
 
 
 def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path) -> list[str]:
@@ -60,14 +60,14 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     missing = []
     if not all((out / name).is_file() for name in RUNTIME):
         missing.append("onnxruntime-web (from npm)")
-    sidecar = Sidecar.load(release / "model.json")
+    config = ReleaseConfig.load(release / "model.json")
     content = {
         "missing": missing,
         "writer": _sizes(out, (RUNTIME[1], GRAPHS["int8"], "model.json")),
         "reader": _sizes(out, (reader.name, "tokenizer.json")),
-        "width": sidecar.input_dim,
+        "width": config.input_dim,
         "limit": MAX_TOKENS,
-        "settings": settings(sidecar),
+        "settings": settings(config),
     }
     write_json(out / "files.json", content)
     write_examples(out / "examples.json")

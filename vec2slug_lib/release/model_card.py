@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..data.dataset import MODELS
+from ..embedding.registry import full_name
 from ..evaluation.records import Run
 
 CARD = """---
@@ -60,7 +60,7 @@ def model_card(name: str, run: Run, pretrained: bool = False) -> str:
     ]
     return CARD.format(
         name=name,
-        embedder=MODELS.get(run.embedder, run.embedder),
+        embedder=full_name(run.embedder),
         rows=len(run.predictions),
         metrics="\n".join(rows),
         train_rows=manifest["train_rows"],

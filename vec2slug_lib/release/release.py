@@ -21,7 +21,7 @@ from ..common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS
 from ..data import dataset
 from ..evaluation.records import Run
 from ..inference.beam_search import DecodingConfig
-from ..inference.mbr import RiskConfig
+from ..inference.mbr import MBRConfig
 from ..inference.predictor import Precision, lacks_graph
 from ..inference.steppers import GRAPHS, PLAIN, CachedStepper, open_session
 from ..model.decoder import Decoder, DecoderConfig
@@ -71,7 +71,7 @@ def model_json(
     }
     if config.head_dim:
         content["model"] |= {"tied": config.tied, "head_dim": config.head_dim}
-        content["risk"] = asdict(RiskConfig())
+        content["risk"] = MBRConfig().to_json()
     return content
 
 

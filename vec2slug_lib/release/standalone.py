@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
+from importlib.metadata import version
 from importlib.resources import files
-
-from .. import __version__
 
 # In this order each needs only what stands before it.
 MODULES = {
@@ -76,7 +75,12 @@ def standalone() -> str:
         bodies.append(f"# --- {module} ---\n\n" + "\n".join(lines).strip())
     wanted = "\n".join(line for line in imports if "__future__" not in line)
     return (
-        HEAD.format(version=__version__) + wanted + "\n\n" + "\n\n\n".join(bodies) + "\n\n" + TAIL
+        HEAD.format(version=version("vec2slug"))
+        + wanted
+        + "\n\n"
+        + "\n\n\n".join(bodies)
+        + "\n\n"
+        + TAIL
     )
 
 
