@@ -44,7 +44,7 @@ def test_results_are_the_records():
         )
         for name, predictions in systems.items()
     }
-    for name, way in {"4c, not proofread": "mbr-plain", "4c, with an index": "mbr-index"}.items():
+    for name, way in {"4c, not re-ranked": "mbr-plain", "4c, with an index": "mbr-index"}.items():
         values = decoding_record("4c", way)["metrics"]
         found[name] = (values["token_f1"]["value"], values["diversity"]["value"])
     claims = table()

@@ -26,7 +26,7 @@ Best validation loss {best_val_loss:.3f} at step {best_step:,}; seed {seed}.
 
 ## Use
 ```python
-from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib import SlugPredictor
 
 SlugPredictor.from_dir("{name}").predict(vectors)  # precision="int8" is faster
 ```
