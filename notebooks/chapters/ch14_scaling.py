@@ -9,7 +9,7 @@ import numpy as np
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vectors import Doubles
-from vec2slug_lib.evaluation.intervals import RESAMPLES, Interval, bootstrap_means
+from vec2slug_lib.evaluation.intervals import Interval, bootstrap
 
 
 @dataclass(frozen=True)
@@ -85,13 +85,8 @@ def extrapolate(
         raise Vec2SlugError(
             f"expected scores at two sizes or more, got {len(pairs)} sizes and {rows.shape}"
         )
-    best = fit(pairs, rows.mean(0), law)
-    drawn = fit(pairs, bootstrap_means(rows, RESAMPLES, seed=0), law)
-    values = {"slope": best[1], "score": curve([at], best, law)[0]}
-    spread = {"slope": drawn[1], "score": curve([at], drawn, law)[:, 0]}
-    bounds = {name: np.percentile(spread[name], [2.5, 97.5]).tolist() for name in values}
-    found: dict[str, Interval | float] = {
-        name: {"value": float(value), "low": bounds[name][0], "high": bounds[name][1]}
-        for name, value in values.items()
-    }
-    return {**found, "misfit": float(np.abs(curve(pairs, best, law) - rows.mean(0)).max())}
+    slope = bootstrap(rows, lambda means: fit(pairs, means.T, law)[1])
+    score = bootstrap(rows, lambda means: curve([at], fit(pairs, means.T, law), law)[..., 0])
+    means = rows.mean(0)
+    misfit = float(np.abs(curve(pairs, fit(pairs, means, law), law) - means).max())
+    return {"slope": slope, "score": score, "misfit": misfit}

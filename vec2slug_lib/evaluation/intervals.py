@@ -26,7 +26,7 @@ class Interval(TypedDict):
 
 
 def summarise(rows: Mapping[str, ArrayLike], seed: int = 0) -> dict[str, Interval]:
-    """Means of per-row metrics with 95 % percentile bootstrap intervals (Efron 1979).
+    """Compute means of per-row metrics with 95 % percentile bootstrap intervals (Efron 1979).
 
     All metrics are resampled with the same 2,000 draws of rows.
 
@@ -35,16 +35,13 @@ def summarise(rows: Mapping[str, ArrayLike], seed: int = 0) -> dict[str, Interva
         seed: of the resampling.
     """
     values = np.stack([np.asarray(column, np.float64) for column in rows.values()], axis=1)
-    low, high = np.percentile(bootstrap_means(values, RESAMPLES, seed), [2.5, 97.5], axis=0)
-    bounds = zip(values.mean(0).tolist(), low.tolist(), high.tolist(), strict=True)
-    return {
-        name: {"value": v, "low": a, "high": b}
-        for name, (v, a, b) in zip(rows, bounds, strict=True)
-    }
+    resampled = bootstrap_means(values, seed=seed)
+    columns = zip(rows, values.mean(0), resampled.T, strict=True)
+    return {name: percentile_interval(value, means) for name, value, means in columns}
 
 
 def compare(ours: Mapping[str, ArrayLike], theirs: Mapping[str, ArrayLike]) -> dict[str, Interval]:
-    """Difference ours minus theirs of each shared metric, by a paired bootstrap over the rows.
+    """Compute ours minus theirs of each shared metric, by a paired bootstrap over the rows.
 
     Args:
         ours: per-row metrics of one system.
@@ -60,8 +57,20 @@ def compare(ours: Mapping[str, ArrayLike], theirs: Mapping[str, ArrayLike]) -> d
     return summarise({name: np.asarray(ours[name]) - np.asarray(theirs[name]) for name in shared})
 
 
-def bootstrap_means(values: Doubles, resamples: int, seed: int, block: int = 100) -> Doubles:
-    """Means [resamples, M] of rows drawn with replacement from ``values`` [N, M], seeded."""
+def percentile_interval(value: float, resampled: Doubles) -> Interval:
+    """Return an estimate with the middle 95 % of its resamples [R], undefined ones left out."""
+    low, high = np.nanpercentile(resampled, [2.5, 97.5]).tolist()
+    return {"value": float(value), "low": low, "high": high}
+
+
+def bootstrap_means(
+    values: Doubles, resamples: int = RESAMPLES, seed: int = 0, block: int = 100
+) -> Doubles:
+    """Draw rows with replacement from ``values`` [N, M]; return their means [resamples, M].
+
+    Raises:
+        Vec2SlugError: there is no row.
+    """
     rng, size = np.random.default_rng(seed), len(values)
     if size == 0:
         raise Vec2SlugError("expected at least one row to resample, got none")
@@ -75,7 +84,7 @@ def bootstrap_means(values: Doubles, resamples: int, seed: int, block: int = 100
 
 
 def diversity(predictions: Sequence[str]) -> Interval:
-    """Distinct predictions divided by all, with a jackknife interval.
+    """Divide the distinct predictions by all, with a jackknife interval.
 
     A bootstrap would be wrong here: a resample holds only 63 % of the rows, so it has fewer
     distinct slugs whatever the system. Leaving out one row lowers the distinct count just where
@@ -96,12 +105,11 @@ def diversity(predictions: Sequence[str]) -> Interval:
     return {"value": value, "low": max(value - margin, 1 / size), "high": min(value + margin, 1.0)}
 
 
-def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Mean of a few repeated runs with Student's interval, as for a normal error.
+def mean_interval(values: Sequence[float]) -> Interval:
+    """Compute the mean of a few repeated runs with Student's interval, as for a normal error.
 
     Args:
         values: of two runs or more.
-        level: of the interval.
 
     Raises:
         Vec2SlugError: fewer than two values.
@@ -109,12 +117,12 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if len(values) < 2:
         raise Vec2SlugError(f"expected two runs or more for an interval, got {len(values)}")
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5)
-    half = float(student.ppf((1 + level) / 2, len(values) - 1)) * error
+    half = float(student.ppf(0.975, len(values) - 1)) * error
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 
 def apart(ours: Interval, theirs: Interval) -> Interval:
-    """Difference of two estimates, their half widths squared and added (Newcombe 1998).
+    """Subtract two estimates, their half widths squared and added (Newcombe 1998).
 
     For independent estimates; too wide, so on the safe side, for two runs on the same pages.
     """
@@ -125,7 +133,7 @@ def apart(ours: Interval, theirs: Interval) -> Interval:
 
 
 def ratio(ours: Sequence[int], theirs: Sequence[int]) -> Interval:
-    """Ratio of two means, their relative standard errors squared and added on a logarithmic scale.
+    """Divide two means, their relative standard errors squared and added on a logarithmic scale.
 
     Args:
         ours: how many rows have the value 0, 1, 2, ...; not all the value 0.
@@ -139,19 +147,19 @@ def ratio(ours: Sequence[int], theirs: Sequence[int]) -> Interval:
 
 
 def bootstrap(columns: Doubles, statistic: Callable[[Doubles], Doubles]) -> Interval:
-    """Percentile bootstrap of a function of means, over the rows of ``columns`` [N, M].
+    """Compute a function of means with its percentile bootstrap, over the rows of ``columns``.
 
     Args:
-        columns: values of N rows.
+        columns: values of N rows, [N, M].
         statistic: from means [M, ...] to values [...].
     """
-    means = bootstrap_means(columns, RESAMPLES, seed=0)
-    low, high = np.percentile(statistic(means.T), [2.5, 97.5]).tolist()
-    return {"value": float(statistic(columns.mean(0))), "low": low, "high": high}
+    return percentile_interval(
+        float(statistic(columns.mean(0))), statistic(bootstrap_means(columns).T)
+    )
 
 
 def mean_over(values: Array, counted: Array) -> Interval:
-    """Mean over tokens with a 95 % bootstrap interval over rows.
+    """Compute a mean over tokens with a bootstrap interval over rows.
 
     Args:
         values: ``[N, T]``.
@@ -161,7 +169,7 @@ def mean_over(values: Array, counted: Array) -> Interval:
 
 
 def ratio_of(means: Sequence[tuple[Array, Array]]) -> Interval:
-    """Ratio of two means over tokens, or one mean, with a 95 % bootstrap interval over rows.
+    """Divide two means over tokens, or take one, with a bootstrap interval over rows.
 
     Args:
         means: values and which of them count, each ``[N, T]``: of the numerator, then perhaps of
@@ -170,12 +178,11 @@ def ratio_of(means: Sequence[tuple[Array, Array]]) -> Interval:
     columns = [x for v, counted in means for x in (np.where(counted, v, 0).sum(1), counted.sum(1))]
     sums = np.stack(columns, axis=1).astype(float)
 
-    def ratio(drawn: Array) -> Array:
+    def quotient(drawn: Array) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):  # a resample without such tokens
             parts = drawn[:, ::2] / drawn[:, 1::2]
-            found: Array = parts[:, 0] / parts[:, 1] if len(means) > 1 else parts[:, 0]
-        return found
+            quotients: Array = parts[:, 0] / parts[:, 1] if len(means) > 1 else parts[:, 0]
+        return quotients
 
-    low, high = np.nanpercentile(ratio(bootstrap_means(sums, RESAMPLES, seed=0)), [2.5, 97.5])
-    value = float(ratio(sums.sum(0, keepdims=True))[0])
-    return {"value": value, "low": float(low), "high": float(high)}
+    value = float(quotient(sums.sum(0, keepdims=True))[0])
+    return percentile_interval(value, quotient(bootstrap_means(sums)))
