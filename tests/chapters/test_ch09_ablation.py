@@ -8,7 +8,14 @@ import pandas as pd
 import pytest
 import torch
 from chapters import ch09_ablation, ch10_steps
-from chapters.ch09_ablation import DRAWS, AnalysedModel, analyse, greedy_slugs, routing_heads, ways
+from chapters.ch09_ablation import (
+    DRAWS,
+    AnalysedModel,
+    analyse,
+    greedy_slugs,
+    knockouts,
+    routing_heads,
+)
 from chapters.ch10_steps import CANDIDATES, LEADERS, UNIT
 
 from vec2slug_lib.common.errors import Vec2SlugError
@@ -80,7 +87,7 @@ def test_every_cut_leaves_slugs_valid_and_is_told_apart(found):
     assert [name for name in cuts if "random" in name] == [
         f"random heads {draw + 1}" for draw in range(DRAWS)
     ]
-    assert all(is_valid(slug) for cut in cuts.values() for slug in cut["slugs"])
+    assert all(is_valid(slug) for knockout in cuts.values() for slug in knockout["slugs"])
     losses = [cuts[name]["loss"] for name in ("nothing", "hyphen", "subword", "bos", "everything")]
     assert len(set(losses)) == 5
 
@@ -101,13 +108,13 @@ def test_routing_heads_are_as_many_as_a_layer_has():
 def test_random_heads_are_others(subject):
     routing = [(0, 1), (1, 0)]
     ids = subject.encode(subject.slugs)
-    for name, blocked in ways(subject, routing).items():
+    for name, blocked in knockouts(subject, routing).items():
         if "heads" not in name:
             continue
-        cut = [(i, j) for i in range(2) for j in range(2) if blocked(i, ids)[0, j].all()]
-        assert len(cut) == 2
-        assert (set(cut) == set(routing)) == (name == "routing heads")
-        assert (set(cut) & set(routing) == set()) == (name != "routing heads")
+        knockout = [(i, j) for i in range(2) for j in range(2) if blocked(i, ids)[0, j].all()]
+        assert len(knockout) == 2
+        assert (set(knockout) == set(routing)) == (name == "routing heads")
+        assert (set(knockout) & set(routing) == set()) == (name != "routing heads")
 
 
 @pytest.mark.parametrize("run", ["plain"], indirect=True)  # the other is proofread by MiniLM

@@ -9,7 +9,7 @@ from chapters.ch09_attention import LEADERS, ROUTES
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS
 from vec2slug_lib.evaluation import intervals
 from vec2slug_lib.model.decoder import Decoder, DecoderConfig
-from vec2slug_lib.model.interpret import SOURCES, TARGETS, lens, look
+from vec2slug_lib.model.interpret import SOURCES, TARGETS, lens, trace_attention
 from vec2slug_lib.model.tokenizer import encode_slugs, word_level
 
 PLAIN = torch.arange(20) == HYPHEN
@@ -104,8 +104,8 @@ def test_attention_report_adds_up(model, rows):
 def test_attention_report_against_a_slow_plain_version(model, rows):
     vectors, ids = rows
     found = ch09_attention.attention_report(model, vectors, ids, PLAIN)
-    seen, shares, entropies = look(model, vectors, ids).attention[2].mean(1), [], []
-    heads = look(model, vectors, ids).attention[2]
+    seen, shares, entropies = trace_attention(model, vectors, ids).attention[2].mean(1), [], []
+    heads = trace_attention(model, vectors, ids).attention[2]
     for row in range(20):
         for place in range(ids.shape[1]):
             if ids[row, place] == HYPHEN:

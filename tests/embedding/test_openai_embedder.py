@@ -12,6 +12,7 @@ from openai_server import OpenAIServer, vector
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.embedding import openai_embedder
 from vec2slug_lib.embedding.openai_embedder import OpenAIEmbedder
+from vec2slug_lib.embedding.registry import EMBEDDERS
 
 KEY = "sk-secret-0123456789"
 
@@ -117,7 +118,9 @@ def test_width_is_sent_only_when_asked_for(server):
     assert all("dimensions" not in body for body in server.bodies[1:])
 
 
-@pytest.mark.parametrize(("model", "width"), list(openai_embedder.WIDTHS.items()))
+@pytest.mark.parametrize(
+    ("model", "width"), [(info.key, info.width) for info in EMBEDDERS.values() if not info.local]
+)
 def test_widths_of_openai_models_need_no_request(model, width):
     assert OpenAIEmbedder(model, base_url="http://127.0.0.1:9/v1").dimensions == width
 

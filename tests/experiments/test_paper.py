@@ -18,6 +18,7 @@ from vec2slug_lib.common.files import read_json
 from vec2slug_lib.data import dataset
 from vec2slug_lib.data.examples import load_examples
 from vec2slug_lib.experiments import paper
+from vec2slug_lib.experiments.task import make_task
 from vec2slug_lib.inference.predictor import SlugPredictor
 
 NOUNS = "harbour keeper lantern island vessel captain letter storm current anchor".split()
@@ -141,4 +142,4 @@ def test_experiments_that_embed_by_themselves_need_their_embedder(fineweb, tmp_p
     pairs.to_parquet(job.data / "pairs.parquet")
     dataset.save_vectors(job.data / "embeddings.text-embedding-3-small.npz", vectors, pairs["id"])
     with job.folders(), pytest.raises(Vec2SlugError, match="expected vectors of minilm for 4a"):
-        paper.pipeline.make_task("4a", "smoke")
+        make_task("4a", "smoke")

@@ -12,11 +12,11 @@ from vec2slug_lib.model.interpret import (
     SOURCES,
     TARGETS,
     FullStepper,
-    cut,
     knock_out_heads,
     knock_out_kinds,
+    knockout,
     lens,
-    look,
+    trace_attention,
 )
 from vec2slug_lib.model.tokenizer import encode_slugs, train_bpe
 
@@ -42,7 +42,7 @@ def vectors():
 def test_to_look_changes_nothing(model, vectors):
     with torch.no_grad():
         plain = model(vectors, IDS)
-        seen = look(model, vectors, IDS)
+        seen = trace_attention(model, vectors, IDS)
         torch.testing.assert_close(model.unembed(seen.hidden), plain, rtol=0, atol=0)
         torch.testing.assert_close(model(vectors, IDS), plain, rtol=0, atol=0)
     assert not model.blocks[0]._forward_hooks
@@ -50,7 +50,7 @@ def test_to_look_changes_nothing(model, vectors):
 
 
 def test_weights_are_those_the_model_uses(model, vectors):
-    seen = look(model, vectors, IDS)
+    seen = trace_attention(model, vectors, IDS)
     assert seen.attention.shape == (3, 2, 2, 7, 7)
     torch.testing.assert_close(seen.attention.sum(-1), torch.ones(3, 2, 2, 7))
     assert (seen.attention.triu(1) == 0).all()
@@ -63,7 +63,7 @@ def test_weights_are_those_the_model_uses(model, vectors):
 
 
 def test_states_lead_to_the_logits(model, vectors):
-    seen = look(model, vectors, IDS)
+    seen = trace_attention(model, vectors, IDS)
     with torch.no_grad():
         last = seen.states[-1][:, 1:] + model.topic(vectors)
         torch.testing.assert_close(last, seen.hidden)
@@ -116,7 +116,7 @@ def test_to_cut_nothing_changes_nothing(model, vectors):
     with torch.no_grad():
         plain = model(vectors, IDS)
         for blocked in (knock_out_heads(2, []), knock_out_kinds(2, [], PLAIN)):
-            with cut(model, blocked):
+            with knockout(model, blocked):
                 torch.testing.assert_close(model(vectors, IDS), plain)
         torch.testing.assert_close(model(vectors, IDS), plain, rtol=0, atol=0)
 
@@ -129,16 +129,16 @@ def test_without_the_prefix_nothing_of_the_vector_is_left(vectors):
             knock_out_kinds(2, SOURCES, PLAIN),
             knock_out_heads(2, [(i, j) for i in range(3) for j in range(2)]),
         ):
-            with cut(model, blocked):
+            with knockout(model, blocked):
                 one, other = model(vectors, IDS), model(-vectors, IDS)
             torch.testing.assert_close(one[IDS != PAD], other[IDS != PAD])
         assert (model(vectors, IDS) - model(-vectors, IDS)).abs().max() > 0.01
 
 
 def test_a_cut_kind_changes_nothing_before_it(model, vectors):
-    whole = look(model, vectors, IDS)
-    with cut(model, knock_out_kinds(2, ["hyphen"], PLAIN)):
-        part = look(model, vectors, IDS)
+    whole = trace_attention(model, vectors, IDS)
+    with knockout(model, knock_out_kinds(2, ["hyphen"], PLAIN)):
+        part = trace_attention(model, vectors, IDS)
     # Position 3 is the hyphen of the first row; nothing before it can know, nor can row 1.
     assert (part.states[1][0, 3] - whole.states[1][0, 3]).abs().max() > 1e-4
     torch.testing.assert_close(part.states[:, 0, :3], whole.states[:, 0, :3])
@@ -146,9 +146,9 @@ def test_a_cut_kind_changes_nothing_before_it(model, vectors):
 
 
 def test_a_cut_head_gives_its_share_to_what_is_left(model, vectors):
-    whole = look(model, vectors, IDS)
-    with cut(model, knock_out_heads(2, [(1, 0)])):
-        part = look(model, vectors, IDS)
+    whole = trace_attention(model, vectors, IDS)
+    with knockout(model, knock_out_heads(2, [(1, 0)])):
+        part = trace_attention(model, vectors, IDS)
     torch.testing.assert_close(part.states[1], whole.states[1])
     layer, x = model.blocks[1], whole.states[1]
     with torch.no_grad():
