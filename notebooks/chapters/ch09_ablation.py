@@ -21,7 +21,7 @@ from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vectors import Floats
 from vec2slug_lib.data.dataset import Dataset
 from vec2slug_lib.evaluation import intervals, metrics
-from vec2slug_lib.evaluation.records import kept
+from vec2slug_lib.evaluation.records import read_or_make
 from vec2slug_lib.experiments.decoding_variants import decoder_of, scored_rows
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.score import predict
@@ -119,7 +119,7 @@ def attention_analysis(
 ) -> dict[str, Any]:
     """What is inside a run, see `analyse`: read if it is there, made if not."""
     run = record(experiment, preset)
-    return kept(run, "inside", lambda: analyse(analysed_run(experiment, preset)), remake)
+    return read_or_make(run, "inside", lambda: analyse(analysed_run(experiment, preset)), remake)
 
 
 def analyse(analysed: AnalysedModel) -> dict[str, Any]:

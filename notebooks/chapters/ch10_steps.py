@@ -19,7 +19,7 @@ from chapters.ch09_ablation import AnalysedModel, analysed_run
 from vec2slug_lib.common.vectors import Floats
 from vec2slug_lib.data.examples import example_vectors, load_examples
 from vec2slug_lib.embedding.minilm import MiniLMEmbedder
-from vec2slug_lib.evaluation.records import kept
+from vec2slug_lib.evaluation.records import read_or_make
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.score import predict
 from vec2slug_lib.model.interpret import layer_logits, trace_attention
@@ -44,7 +44,7 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
         vectors = example_vectors(MiniLMEmbedder())
         return steps_report(analysed_run(experiment, preset, PAGES), vectors, slugs)
 
-    return kept(run, "steps", make, remake)
+    return read_or_make(run, "steps", make, remake)
 
 
 def steps_of_model(analysed: AnalysedModel) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,3 +52,27 @@ def test_missing_files_are_named(run):
         Vec2SlugError, match=r"history\.jsonl, examples\.json, predictions\.parquet, m"
     ):
         records.open_run("3i", "book")
+
+
+def test_a_baseline_needs_no_history(run):
+    write_json(run.folder / "manifest.json", {"baseline": {}})
+    assert run.missing == ["examples.json", "predictions.parquet", "metrics.json"]
+    frame = pd.DataFrame({"id": ["a"], "slug": ["x-y-z"], "prediction": [""], "score": [np.nan]})
+    records.save_results(run, frame, {}, {})
+    assert records.open_run("3i", "book").complete
+    pd.testing.assert_frame_equal(run.predictions, frame)
+
+
+def test_a_further_file_is_made_once_for_the_same_predictions(run):
+    frame = pd.DataFrame({"id": ["a"], "slug": ["x-y-z"], "prediction": ["x-y"], "score": [1.0]})
+    records.save_results(run, frame, {}, {})
+    counts = iter(range(9))
+
+    def further(**options):
+        return records.read_or_make(run, "more/count", lambda: {"count": next(counts)}, **options)[
+            "count"
+        ]
+
+    assert [further(), further(), further(remake=True), further()] == [0, 0, 1, 1]
+    records.save_results(run, frame.assign(prediction="x-z"), {}, {})
+    assert further() == 2

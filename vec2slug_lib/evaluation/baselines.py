@@ -21,7 +21,7 @@ NEIGHBOURS, SHARPNESS = 40, 4
 
 
 def random_slug(train_slugs: Sequence[str], n: int, seed: int = 0) -> list[str]:
-    """``n`` training slugs drawn with replacement.
+    """Draw ``n`` training slugs with replacement.
 
     Raises:
         Vec2SlugError: there is no training slug.
@@ -33,7 +33,7 @@ def random_slug(train_slugs: Sequence[str], n: int, seed: int = 0) -> list[str]:
 
 
 def nearest_slug(train_vectors: Floats, train_slugs: Sequence[str], queries: Floats) -> list[str]:
-    """The slug of the nearest training document by cosine (exact search).
+    """Return the slug of the nearest training document of each row, by cosine (exact search).
 
     Args:
         train_vectors: float32 [T, D], unit rows.
@@ -43,14 +43,14 @@ def nearest_slug(train_vectors: Floats, train_slugs: Sequence[str], queries: Flo
     Raises:
         Vec2SlugError: shapes do not fit together, or there is no training row.
     """
-    found = neighbours(train_vectors, train_slugs, queries, 1)
-    return [slugs[0] for slugs, _ in found]
+    nearest = neighbours(train_vectors, train_slugs, queries, 1)
+    return [slugs[0] for slugs, _ in nearest]
 
 
 def knn_vote(
     train_vectors: Floats, train_slugs: Sequence[str], queries: Floats, k: int = NEIGHBOURS
 ) -> list[str]:
-    """Words voted by the slugs of the ``k`` nearest training documents.
+    """Elect words from the slugs of the ``k`` nearest training documents of each row.
 
     A neighbour votes once for each word of its slug, with the fourth power of its cosine (0 if
     that is negative). The slug has as many words as the neighbours' slugs on weighted average,
@@ -67,12 +67,12 @@ def knn_vote(
     Raises:
         Vec2SlugError: shapes do not fit together, there is no training row, or ``k`` is below 1.
     """
-    found = neighbours(train_vectors, train_slugs, queries, k)
-    return [_vote(slugs, cosines) for slugs, cosines in found]
+    nearest = neighbours(train_vectors, train_slugs, queries, k)
+    return [_vote(slugs, cosines) for slugs, cosines in nearest]
 
 
 def _vote(slugs: Sequence[str], cosines: Floats) -> str:
-    """The elected slug; ``slugs`` nearest first with their ``cosines``."""
+    """Return the elected slug; ``slugs`` nearest first with their ``cosines``."""
     votes: defaultdict[str, float] = defaultdict(float)
     places: defaultdict[str, float] = defaultdict(float)
     length = 0.0

@@ -2,7 +2,7 @@
 
 A record is ``<runs>/<experiment>/<preset>/`` with ``manifest.json``, ``history.jsonl``,
 ``metrics.json``, ``predictions.parquet`` and ``examples.json``. Weights and tokenizer lie beside
-them, not in git.
+them, not in git. A baseline, which is not trained, has neither these nor a history.
 """
 
 from __future__ import annotations
@@ -42,61 +42,69 @@ class Run:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        """Config, data digest, seed, versions, device and seconds."""
+        """Return config, data digest, seed, versions, device and seconds."""
         return dict(read_json(self.folder / "manifest.json"))
 
     @property
     def embedder(self) -> str:
-        """Whose vectors it was trained on; records of before there was a choice do not say."""
+        """Return whose vectors it was trained on; records older than the choice do not say."""
         return str(self.manifest.get("embedder", DEFAULT))
 
     @property
     def metrics(self) -> Metrics:
-        """Every metric with its interval."""
+        """Return every metric with its interval."""
         return dict(read_json(self.folder / "metrics.json"))
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row an evaluation: step, epoch, losses, learning rate, validation scores."""
+        """Return a row an evaluation: step, epoch, losses, learning rate, validation scores."""
         return pd.read_json(self.folder / "history.jsonl", lines=True)
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """One row a test pair: id, slug (the reference), prediction, score.
+        """Return a row a test pair: id, slug (the reference), prediction, score.
+
+        A baseline gives no score: NaN.
 
         Raises:
             Vec2SlugError: the data set is not the one that the record was made on.
         """
-        found, pairs = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
-        if found.attrs["data"] != ids_digest(pairs["id"]):
+        rows, pairs = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
+        if rows.attrs["data"] != ids_digest(pairs["id"]):
             raise Vec2SlugError(f"expected the pairs that {self.folder} was scored on, got others")
-        known = pairs.iloc[found["row"]].reset_index(drop=True)
-        return known.join(found[["prediction", "score"]])
+        known = pairs.iloc[rows["row"]].reset_index(drop=True)
+        return known.join(rows[["prediction", "score"]])
 
     @property
     def examples(self) -> dict[str, str]:
-        """Slugs of the book's own articles by name."""
+        """Return slugs of the book's own articles by name."""
         return dict(read_json(self.folder / "examples.json"))
 
     @property
+    def missing(self) -> list[str]:
+        """List the files that the record lacks; a baseline, by its manifest, needs no history."""
+        absent = [name for name in FILES if not (self.folder / name).is_file()]
+        untrained = "manifest.json" not in absent and "baseline" in self.manifest
+        return [name for name in absent if not (untrained and name == "history.jsonl")]
+
+    @property
     def complete(self) -> bool:
-        """Whether every file of the record is there."""
-        return all((self.folder / name).is_file() for name in FILES)
+        """Say whether every file of the record is there."""
+        return not self.missing
 
     def value(self, metric: str) -> float:
-        """A metric's value without its interval."""
+        """Return a metric's value without its interval."""
         return self.metrics[metric]["value"]
 
 
 def open_run(experiment: str, preset: str) -> Run:
-    """The record of an experiment, which must be complete.
+    """Return the record of an experiment or a baseline, which must be complete.
 
     Raises:
         Vec2SlugError: no record, or files of it are missing.
     """
     run = Run(current().runs / experiment / preset)
-    missing = [name for name in FILES if not (run.folder / name).is_file()]
-    if missing:
+    if missing := run.missing:
         raise Vec2SlugError(
             f"expected a run record of {experiment} in preset {preset}; missing: "
             f"{', '.join(missing)}. Make it with: vec2slug train {experiment} --preset {preset}"
@@ -107,7 +115,7 @@ def open_run(experiment: str, preset: str) -> Run:
 def save_results(
     run: Run, predictions: pd.DataFrame, metrics: Metrics, examples: dict[str, str]
 ) -> None:
-    """Write predictions, metrics and slugs of the book's articles of a trained run.
+    """Write predictions, metrics and slugs of the book's articles of a run.
 
     Raises:
         Vec2SlugError: a prediction for a row that the data set does not have.
@@ -117,20 +125,20 @@ def save_results(
     rows = pd.Index(pairs["id"]).get_indexer(predictions["id"]).astype("int32")
     if (rows < 0).any():
         raise Vec2SlugError(f"expected rows of the data set, got {(rows < 0).sum()} other")
-    kept = predictions[["prediction", "score"]].assign(row=rows)
-    kept.attrs["data"] = ids_digest(pairs["id"])
+    stored = predictions[["prediction", "score"]].assign(row=rows)
+    stored.attrs["data"] = ids_digest(pairs["id"])
     with atomic(run.folder / "predictions.parquet") as temporary:
-        kept.to_parquet(
+        stored.to_parquet(
             temporary, index=False, compression="zstd", compression_level=19, use_dictionary=False
         )
     write_json(run.folder / "examples.json", examples)
     write_json(run.folder / "metrics.json", metrics)
 
 
-def kept(
+def read_or_make(
     run: Run, name: str, make: Callable[[], dict[str, Any]], remake: bool = False
 ) -> dict[str, Any]:
-    """A further file ``<name>.json`` of a record, made if it is missing or of other predictions.
+    """Read ``<name>.json`` of a record; make it if it is missing or of other predictions.
 
     Args:
         run: the record.
@@ -145,12 +153,12 @@ def kept(
 
 
 def _pairs() -> pd.DataFrame:
-    """Ids and slugs of the whole data set, in its order."""
+    """Read ids and slugs of the whole data set, in its order."""
     return pd.read_parquet(current().data / "pairs.parquet", columns=["id", "slug"])
 
 
 def environment(device: str) -> dict[str, Any]:
-    """What a result depends on beside its config: versions of packages, machine, device."""
+    """Say what a result depends on beside its config: versions of packages, machine, device."""
     packages = ("torch", "tokenizers", "numpy", "pandas", "scikit-learn")
     return {
         "python": platform.python_version(),

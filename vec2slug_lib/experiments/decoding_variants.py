@@ -22,7 +22,7 @@ from ..common.vectors import Doubles
 from ..data.dataset import Dataset
 from ..embedding.registry import open_embedder
 from ..evaluation import intervals, metrics
-from ..evaluation.records import Run, kept
+from ..evaluation.records import Run, read_or_make
 from ..inference.beam_search import Beams, Candidate, DecodingConfig, search
 from ..inference.index import Index
 from ..inference.mbr import MBRConfig
@@ -112,7 +112,9 @@ def decoding_record(
     """
     find(VARIANTS, "decoding", variant)
     run = record(experiment, preset)
-    return kept(run, f"decoding/{variant}", lambda: decode_run(run, VARIANTS[variant]), remake)
+    return read_or_make(
+        run, f"decoding/{variant}", lambda: decode_run(run, VARIANTS[variant]), remake
+    )
 
 
 def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
@@ -128,7 +130,7 @@ def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) 
         Vec2SlugError: a run whose weights are not on disk.
     """
     run = record(experiment, preset)
-    return kept(run, "decoding/trace", lambda: trace_run(run), remake)
+    return read_or_make(run, "decoding/trace", lambda: trace_run(run), remake)
 
 
 def decode_run(run: Run, variant: Variant) -> dict[str, Any]:
