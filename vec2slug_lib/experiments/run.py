@@ -26,6 +26,7 @@ from ..model.weights import load_decoder
 from ..training import distributed, mlp_objective
 from ..training.decoder_objective import DecoderObjective, Examples
 from ..training.trainer import Objective, TrainingConfig, TrainingResult, train
+from .baseline_runs import is_baseline, make_baseline
 from .score import evaluate_run, validation_score
 from .table import PRESETS, default_device, find, find_experiment, pretraining, training_config
 from .task import Config, Task, make_task, model_config, word_sets
@@ -34,12 +35,22 @@ GREEDY_ROWS = 500  # validation rows decoded greedily at each evaluation
 
 
 def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
-    """The record of an experiment: read if it is there, made if not. What notebooks call."""
-    find_experiment(name)
+    """Read the record of an experiment or a baseline; make it if it is missing.
+
+    What notebooks call.
+
+    Raises:
+        Vec2SlugError: unknown name or preset.
+    """
+    untrained = is_baseline(name)
+    if not untrained:
+        find_experiment(name)
     find(PRESETS, "preset", preset)
-    run = Run(current().runs / name / preset)
-    if retrain or not run.complete:
-        evaluate_run(trained(name, preset, retrain))
+    if retrain or not Run(current().runs / name / preset).complete:
+        if untrained:
+            make_baseline(name, preset)
+        else:
+            evaluate_run(trained(name, preset, retrain))
     return open_run(name, preset)
 
 

@@ -6,7 +6,7 @@ A preset changes the data and the budget, never the table.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from math import nan
 from typing import Any
@@ -143,7 +143,7 @@ PRESETS = {
 FIELD_OF_ID = {"share": "train_fraction", "passes": "epochs", "word_table": "embedding_init"}
 
 
-def find(table: dict[str, Any], kind: str, name: str) -> Any:
+def find(table: Mapping[str, Any], kind: str, name: str) -> Any:
     """Row of a table by name.
 
     Raises:
@@ -160,21 +160,32 @@ def find_experiment(name: str) -> Experiment:
     Raises:
         Vec2SlugError: no such experiment or field, or a value of another type.
     """
+    rows = {**EXPERIMENTS, **EXPERIMENTS_OF_OURS}
+    experiment: Experiment = find_variant(rows, "experiment", name)
+    return experiment
+
+
+def find_variant(rows: Mapping[str, Any], kind: str, name: str) -> Any:
+    """Return a row of a table, or one with other values of some fields: ``ID+FIELD=VALUE+…``.
+
+    Raises:
+        Vec2SlugError: no such row or field, or a value of another type.
+    """
     base, *changes = name.split("+")
-    experiment: Experiment = find({**EXPERIMENTS, **EXPERIMENTS_OF_OURS}, "experiment", base)
-    known = {field.name: type(getattr(experiment, field.name)) for field in fields(experiment)}
+    row = find(rows, kind, base)
+    known = {field.name: type(getattr(row, field.name)) for field in fields(row)}
     readers: dict[type, Callable[[str], Any]] = {
         bool: {"True": True, "False": False}.__getitem__, int: int, float: float
     }  # fmt: skip
     for change in changes:
         key, _, value = change.partition("=")
         field = FIELD_OF_ID.get(key, key)
-        kind = find(known, f"field of experiment {base}", field)
+        cast = find(known, f"field of {kind} {base}", field)
         try:
-            experiment = replace(experiment, **{field: readers.get(kind, str)(value)})
+            row = replace(row, **{field: readers.get(cast, str)(value)})
         except (KeyError, ValueError) as error:
-            raise Vec2SlugError(f"expected {key}=<{kind.__name__}>, got {change!r}") from error
-    return experiment
+            raise Vec2SlugError(f"expected {key}=<{cast.__name__}>, got {change!r}") from error
+    return row
 
 
 def pretraining(name: str) -> str:

@@ -1,0 +1,106 @@
+"""Baselines as runs: the table of them, and how the record of one is made.
+
+A record is like that of an experiment, but for weights and history: nothing is trained.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from ..common.files import write_json
+from ..common.vectors import Floats
+from ..common.workspace import current
+from ..data import dataset
+from ..data.build import title_slug
+from ..data.dataset import Dataset
+from ..data.examples import load_examples, vectors_by
+from ..evaluation.baselines import NEIGHBOURS, knn_vote, nearest_slug, random_slug
+from ..evaluation.records import Run, environment, save_results
+from .score import measure
+from .table import PRESETS, find, find_variant
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Settings of a baseline; one that sees the text uses none of them."""
+
+    train_fraction: float = 1.0  # of the training pages, as in an experiment
+    neighbours: int = NEIGHBOURS  # of the vote
+
+
+# Slugs of vectors [N, d] from the training pages.
+FROM_VECTORS: dict[str, Callable[[Dataset, Floats, Baseline], list[str]]] = {
+    "random": lambda train, vectors, _: random_slug(train.slugs, len(vectors)),
+    "nearest": lambda train, vectors, _: nearest_slug(train.vectors, train.slugs, vectors),
+    "vote": lambda train, vectors, row: knn_vote(
+        train.vectors, train.slugs, vectors, row.neighbours
+    ),
+}
+FROM_TEXT = ("keywords", "title")  # columns of ``text_baselines.parquet``
+BASELINES = {name: Baseline() for name in (*FROM_VECTORS, *FROM_TEXT)}
+
+
+def is_baseline(name: str) -> bool:
+    """Say whether a name is that of a baseline, or of a variant of one: ``vote+share=0.5``."""
+    return name.partition("+")[0] in BASELINES
+
+
+def find_baseline(name: str) -> Baseline:
+    """Return the settings of a baseline by its name, as `find_experiment`.
+
+    Raises:
+        Vec2SlugError: no such baseline or setting, or a value of another type.
+    """
+    baseline: Baseline = find_variant(BASELINES, "baseline", name)
+    return baseline
+
+
+def make_baseline(name: str, preset: str) -> None:
+    """Write the record of a baseline: manifest, predictions, metrics, slugs of the articles.
+
+    Raises:
+        Vec2SlugError: unknown baseline, setting or preset.
+    """
+    baseline = find_baseline(name)
+    data = dataset.load(limit=find(PRESETS, "preset", preset).limit)
+    data = data.subsample(baseline.train_fraction)
+    train, rows, began = data.part("train"), data.test_rows(), time.monotonic()
+    slugs, examples = baseline_slugs(name, baseline, train, rows)
+    run = Run(current().runs / name / preset)
+    manifest = {
+        "experiment": name,
+        "preset": preset,
+        "baseline": asdict(baseline),
+        "train_rows": len(train.pairs),
+        "data": dataset.ids_digest(data.pairs["id"]),
+        "embedder": data.embedder,
+        "seconds": round(time.monotonic() - began, 1),
+        "environment": environment("cpu"),
+    }
+    write_json(run.folder / "manifest.json", manifest)
+    predictions = rows.pairs[["id", "slug"]].assign(prediction=slugs, score=np.float32(np.nan))
+    save_results(run, predictions, measure(predictions, rows.vectors), examples)
+
+
+def baseline_slugs(
+    name: str, baseline: Baseline, train: Dataset, rows: Dataset
+) -> tuple[list[str], dict[str, str]]:
+    """Return a baseline's slugs of the test rows and, by name, of the book's articles.
+
+    The keywords of an article are missing: their weights need the texts of the training pages,
+    which the data set does not hold.
+    """
+    base, articles = name.partition("+")[0], load_examples()
+    if base in FROM_VECTORS:
+        make = FROM_VECTORS[base]
+        slugs = make(train, vectors_by(train.embedder), baseline)
+        examples = {one.name: slug for one, slug in zip(articles, slugs, strict=True)}
+        return make(train, rows.vectors, baseline), examples
+    texts = pd.read_parquet(current().data / "text_baselines.parquet").set_index("id")
+    examples = {one.name: title_slug(one.title) for one in articles} if base == "title" else {}
+    return texts.loc[rows.pairs["id"], base].tolist(), examples
