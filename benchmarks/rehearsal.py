@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from scaling import Inputs, make_documents
+from scaling import SHARDS, Inputs, make_documents
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -113,7 +113,7 @@ def main() -> None:
         inputs = Inputs(Path(scratch) / "made", ROWS)
         if options.source is None:
             make_documents(inputs)
-        found = rehearse(options.source or inputs.shards, Path(scratch) / "paper")
+        found = rehearse(options.source or inputs.folder / SHARDS, Path(scratch) / "paper")
         documents = pd.read_parquet(Path(scratch) / "paper/corpus/documents.parquet")
     texts = documents["text"].nunique() + 12  # our twelve articles too
     found["lost"] = texts - found["paid_once"] - found["paid_more"]

@@ -41,7 +41,7 @@ from vec2slug_lib.data.split import cluster, leak_report, select, split_clusters
 from vec2slug_lib.embedding import base, job
 from vec2slug_lib.inference.bulk import write_slugs
 from vec2slug_lib.inference.predictor import SlugPredictor
-from vec2slug_lib.model.tokenizer import encode, save, train_bpe
+from vec2slug_lib.model.tokenizer import encode, save_tokenizer, train_bpe
 from vec2slug_lib.release.release import export_graphs, model_json
 
 INTERVAL, LOOK = 0.02, 0.5  # seconds between samples of the memory, and between looks for children
@@ -149,7 +149,7 @@ def make_release(inputs: Inputs) -> None:
     tokenizer = train_bpe(slugs(range(1000)), 100)
     sizes = dict[str, Any](embed_dim=8, num_heads=2, num_layers=1, max_slug_tokens=8, head_dim=8)
     config = DecoderConfig(**sizes, tied=True, vocab_size=tokenizer.get_vocab_size())
-    save(tokenizer, folder / "tokenizer.json")
+    save_tokenizer(tokenizer, folder / "tokenizer.json")
     save_decoder(Decoder(config), folder / "model.safetensors", int8=True)
     content = model_json(config, tokenizer, DecodingConfig(max_tokens=8))
     content["risk"]["beam_width"] = 1  # what a row costs is not the question here
@@ -280,13 +280,13 @@ def serve(end: Any, name: str, inputs: Inputs, out: Path) -> None:
 def watch(end: Any, pid: int) -> tuple[float, float]:
     """Memory of a process and its family at first, and the most until it tells of its end."""
     end.recv()  # all is imported and open
-    first = most = anonymous(pids := family(pid))
+    first = most = anonymous(processes := family(pid))
     end.send(None)
     looked = time.monotonic()
     while not end.poll(INTERVAL):
         if time.monotonic() - looked > LOOK:
-            pids, looked = family(pid), time.monotonic()
-        most = max(most, anonymous(pids))
+            processes, looked = family(pid), time.monotonic()
+        most = max(most, anonymous(processes))
     return first, most
 
 
