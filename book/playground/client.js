@@ -1,6 +1,6 @@
 // The page's side of the worker: questions that are promises.
 
-/** @typedef {import("./predictor.js").Found & {vector: Float32Array, milliseconds: number, read?: number}} Answer */
+/** @typedef {import("./predictor.js").Prediction & {vector: Float32Array, milliseconds: number, read?: number}} Answer */
 
 export class Client {
   /** @param {(bytes: number) => void} progress called with the size of what has just come */

@@ -54,8 +54,8 @@ export function table(caption, head, body, numeric) {
   const align = (i) => ({ class: numeric.includes(head[i]) ? "num" : "" });
   const names = head.map((text, i) => make("th", { scope: "col", ...align(i) }, text));
   const rows = body.map((cells) => {
-    const made = cells.map((text, i) => make("td", align(i), i ? text : make("code", {}, text)));
-    return make("tr", {}, ...made);
+    const columns = cells.map((text, i) => make("td", align(i), i ? text : make("code", {}, text)));
+    return make("tr", {}, ...columns);
   });
   const parts = [make("caption", {}, caption), make("thead", {}, make("tr", {}, ...names))];
   return make("table", {}, ...parts, make("tbody", {}, ...rows));

@@ -44,8 +44,8 @@ class Playground {
     this.root = root;
     this.manifest = manifest;
     const { writer, reader } = manifest;
-    const said = `Start: download ${megabytes(size(writer) + size(reader))}`;
-    this.button = make("button", { type: "button", class: "v2s-start", click: () => this.start() }, said);
+    const label = `Start: download ${megabytes(size(writer) + size(reader))}`;
+    this.button = make("button", { type: "button", class: "v2s-start", click: () => this.start() }, label);
     const parts = `${megabytes(size(writer))} for the first slug, then ${megabytes(size(reader))} to read texts.`;
     this.says = make("p", { role: "status" }, parts);
     root.replaceChildren(this.button, this.says);

@@ -1,6 +1,6 @@
 // The released model in the browser: vectors to slugs, text to vectors.
 
-import { leastRisk } from "./risk.js";
+import { rerank } from "./mbr.js";
 import { search } from "./search.js";
 import { CachedStepper } from "./stepper.js";
 import { unit } from "./vectors.js";
@@ -8,12 +8,12 @@ import { vocabularyOf } from "./vocabulary.js";
 import { WordPiece } from "./wordpiece.js";
 
 /** @typedef {import("./search.js").Decoding} Decoding */
-/** @typedef {import("./risk.js").Risk} Risk */
+/** @typedef {import("./mbr.js").MBR} MBR */
 /** @typedef {import("./stepper.js").Shape} Shape */
 /** @typedef {import("onnxruntime-common").InferenceSession} Session */
 /** @typedef {typeof import("onnxruntime-common")} Runtime */
-/** @typedef {{candidates: import("./search.js").Candidate[], steps: import("./search.js").Step[]}} Found */
-/** @typedef {{decoding: Omit<Decoding, "stopwords"> & {stopwords: string[]}, risk: Risk | null}} Settings */
+/** @typedef {{candidates: import("./search.js").Candidate[], steps: import("./search.js").Step[]}} Prediction */
+/** @typedef {{decoding: Omit<Decoding, "stopwords"> & {stopwords: string[]}, risk: MBR | null}} Settings */
 
 export class Predictor {
   /**
@@ -22,12 +22,12 @@ export class Predictor {
    * @param {{model: Shape, vocab: Record<string, string>}} sidecar model.json
    * @param {Settings} settings
    */
-  constructor(runtime, session, { model, vocab }, { decoding, risk }) {
+  constructor(runtime, session, { model, vocab }, { decoding, risk: mbr }) {
     this.vocabulary = vocabularyOf(vocab);
-    this.risk = risk;
+    this.mbr = mbr;
     this.decoding = { ...decoding, stopwords: new Set(decoding.stopwords) };
-    if (risk) {
-      const { beam_width, length_reward } = risk;
+    if (mbr) {
+      const { beam_width, length_reward } = mbr;
       Object.assign(this.decoding, { beam_width, length_reward, distinct_words: true });
     }
     this.stepper = new CachedStepper(runtime, session, model);
@@ -38,16 +38,16 @@ export class Predictor {
    * where the model's own width is smaller.
    * @param {Float32Array} vector of any length but zero
    * @param {number} topK
-   * @returns {Promise<Found>}
+   * @returns {Promise<Prediction>}
    */
   async predict(vector, topK) {
-    const { risk, stepper, vocabulary } = this;
+    const { mbr, stepper, vocabulary } = this;
     const width = Math.max(this.decoding.beam_width, topK);
     const decoding = { ...this.decoding, beam_width: width };
-    const found = await search(stepper, unit(vector), vocabulary, decoding, risk ? width : topK);
-    if (!risk) return found;
-    const ranked = leastRisk(found.candidates, stepper.wordLogits, vocabulary.ids, risk);
-    return { candidates: ranked.slice(0, topK), steps: found.steps };
+    const beams = await search(stepper, unit(vector), vocabulary, decoding, mbr ? width : topK);
+    if (!mbr) return beams;
+    const ranked = rerank(beams.candidates, stepper.wordLogits, vocabulary.ids, mbr);
+    return { candidates: ranked.slice(0, topK), steps: beams.steps };
   }
 }
 

@@ -46,14 +46,14 @@ export class Result {
     if (!this.details.open || !this.steps.length) return;
     const at = Math.min(Number(this.slider.value), this.steps.length);
     const { beams, finished } = this.steps[at - 1];
-    const said = `Step ${at} of ${this.steps.length}`;
+    const caption = `Step ${at} of ${this.steps.length}`;
     const open = beams.map(({ text, logP }) => [text, logP.toFixed(2)]);
     const ended = finished.map(({ slug, score }) => [slug, score.toFixed(2)]);
     const tables = [
-      table(`${said}: what goes on`, ["hypothesis", "log probability"], open, ["log probability"]),
-      table(`${said}: what has ended`, ["slug", "score of the search"], ended, ["score of the search"]),
+      table(`${caption}: what goes on`, ["hypothesis", "log probability"], open, ["log probability"]),
+      table(`${caption}: what has ended`, ["slug", "score of the search"], ended, ["score of the search"]),
     ];
-    this.slider.setAttribute("aria-valuetext", said);
-    this.beams.replaceChildren(...tables.filter((made) => made.tBodies[0].rows.length));
+    this.slider.setAttribute("aria-valuetext", caption);
+    this.beams.replaceChildren(...tables.filter((each) => each.tBodies[0].rows.length));
   }
 }

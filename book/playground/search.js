@@ -1,13 +1,13 @@
-// Beam search with optimal stopping for one vector; vec2slug_lib/decoding.py has the same steps.
+// Beam search with optimal stopping for one vector; vec2slug_lib/inference/beam_search.py has the same steps.
 
 import { EOS, FIRST, HYPHEN, wordsOf } from "./vocabulary.js";
 
 /** @typedef {import("./vocabulary.js").Vocabulary} Vocabulary */
 /** @typedef {import("./stepper.js").Scores} Scores */
 /** @typedef {{slug: string, score: number}} Candidate */
-/** @typedef {{text: string, logP: number, started: number, opening: boolean, chars: number}} Row */
+/** @typedef {{text: string, logP: number, wordsBegun: number, atWordStart: boolean, chars: number}} Row */
 /** @typedef {{row: number, token: number, logP: number, rank: number}} Extension */
-/** @typedef {{hyphen: boolean, eos: boolean, room: number, forced: boolean}} Allowed */
+/** @typedef {{hyphen: boolean, eos: boolean, charBudget: number, forced: boolean}} Allowed */
 /** @typedef {{beams: {text: string, logP: number}[], finished: Candidate[]}} Step */
 
 /**
@@ -44,16 +44,16 @@ import { EOS, FIRST, HYPHEN, wordsOf } from "./vocabulary.js";
  * @returns {Promise<{candidates: Candidate[], steps: Step[]}>} candidates best first
  */
 export async function search(stepper, vector, vocabulary, config, topK) {
-  const found = new Search(vocabulary, config, topK);
+  const state = new Search(vocabulary, config, topK);
   let scores = await stepper.start(vector, config.beam_width);
   for (let length = 0; length < config.max_tokens; length++) {
-    const survivors = found.advance(scores, length);
+    const survivors = state.advance(scores, length);
     if (!survivors.length) break;
     const parents = survivors.map(({ row }) => row);
     const tokens = survivors.map(({ token }) => token);
     scores = await stepper.step(parents, tokens);
   }
-  return { candidates: found.best(), steps: found.steps };
+  return { candidates: state.best(), steps: state.steps };
 }
 
 class Search {
@@ -67,7 +67,7 @@ class Search {
     this.config = config;
     this.topK = topK;
     /** @type {Row[]} */
-    this.rows = [{ text: "", logP: 0, started: 0, opening: true, chars: 0 }];
+    this.rows = [{ text: "", logP: 0, wordsBegun: 0, atWordStart: true, chars: 0 }];
     /** @type {Map<string, number>} */
     this.pool = new Map();
     /** @type {Step[]} */
@@ -81,8 +81,8 @@ class Search {
    */
   advance(scores, length) {
     const allowed = this.rows.map((row) => this.allowed(row, length));
-    const found = this.rows.flatMap((_, i) => this.extend(i, scores[i], allowed[i]));
-    return this.select(found, allowed);
+    const extensions = this.rows.flatMap((_, i) => this.extend(i, scores[i], allowed[i]));
+    return this.select(extensions, allowed);
   }
 
   /**
@@ -91,24 +91,24 @@ class Search {
    * @param {number} length
    * @returns {Allowed}
    */
-  allowed({ text, started, opening, chars }, length) {
+  allowed({ text, wordsBegun, atWordStart, chars }, length) {
     const { config, vocabulary } = this;
     const pair = 1 + vocabulary.shortest; // a hyphen and a subword
     const ends = config.stopwords.has(text.slice(text.lastIndexOf("-") + 1));
     const tokensLeft = config.max_tokens - 1 - length;
     const charsLeft = config.max_chars - chars;
-    const hyphen = !opening && started < config.max_words;
-    let eos = !opening && started >= config.min_words && length >= config.min_tokens;
+    const hyphen = !atWordStart && wordsBegun < config.max_words;
+    let eos = !atWordStart && wordsBegun >= config.min_words && length >= config.min_tokens;
     eos &&= !(ends && config.suppress_eos_after_stopword);
     // Words that still have to be opened after a subword here, or after a hyphen here.
-    let missing = Math.max(config.min_words - started - Number(opening), 0);
-    let room = tokensLeft - 1 >= 2 * missing ? charsLeft - pair * missing : 0;
-    missing = Math.max(config.min_words - started, 1);
+    let missing = Math.max(config.min_words - wordsBegun - Number(atWordStart), 0);
+    let charBudget = tokensLeft - 1 >= 2 * missing ? charsLeft - pair * missing : 0;
+    missing = Math.max(config.min_words - wordsBegun, 1);
     const fits = tokensLeft >= 2 * missing && charsLeft >= pair * missing;
-    const forced = !(hyphen && fits) && room < vocabulary.shortest;
+    const forced = !(hyphen && fits) && charBudget < vocabulary.shortest;
     // A forced <eos> is charged its probability as if there were no limits.
-    if (forced) room = vocabulary.longest;
-    return { hyphen: hyphen && (fits || forced), eos: eos || forced, room, forced };
+    if (forced) charBudget = vocabulary.longest;
+    return { hyphen: hyphen && (fits || forced), eos: eos || forced, charBudget, forced };
   }
 
   /**
@@ -121,16 +121,16 @@ class Search {
   extend(index, scores, allowed) {
     const { config, vocabulary } = this;
     const row = this.rows[index];
-    const { total, best, tokens } = this.subwords(scores, allowed.room);
+    const { total, best, tokens } = this.subwords(scores, allowed.charBudget);
     let eos = allowed.eos ? scores.eos : -Infinity;
     let hyphen = allowed.hyphen ? scores.hyphen : -Infinity;
     const normaliser = logAddExp(logAddExp(eos, hyphen), total);
-    if (config.distinct_words && !allowed.forced && allowed.room >= vocabulary.shortest) {
+    if (config.distinct_words && !allowed.forced && allowed.charBudget >= vocabulary.shortest) {
       if (repeats(row.text, config.stopwords)) eos = hyphen = -Infinity;
     }
     if (allowed.forced) hyphen = -Infinity;
     // Within a word nothing changes the number of words; where one opens, every token does.
-    const counted = Math.min(row.started + Number(row.opening), config.reward_cap);
+    const counted = Math.min(row.wordsBegun + Number(row.atWordStart), config.reward_cap);
     const pairs = [[EOS, eos], [HYPHEN, hyphen]];
     if (!allowed.forced) best.forEach((logit, i) => pairs.push([tokens[i], logit]));
     return pairs
@@ -144,15 +144,15 @@ class Search {
   /**
    * Log of the summed exponentials of the subwords that fit, and the best of them.
    * @param {Scores} scores
-   * @param {number} room characters that a subword may have
+   * @param {number} charBudget characters that a subword may have
    */
-  subwords(scores, room) {
-    const { lengths, longest, barred } = this.vocabulary;
-    if (room >= longest && !barred) return scores;
-    const few = best(scores.subwords, (i) => lengths[FIRST + i] <= room, scores.best.length);
+  subwords(scores, charBudget) {
+    const { lengths, longest, banned } = this.vocabulary;
+    if (charBudget >= longest && !banned) return scores;
+    const few = best(scores.subwords, (i) => lengths[FIRST + i] <= charBudget, scores.best.length);
     let sum = 0;
     for (let i = 0; i < scores.subwords.length; i++) {
-      if (lengths[FIRST + i] <= room) sum += Math.exp(scores.subwords[i] - scores.subwords[few[0]]);
+      if (lengths[FIRST + i] <= charBudget) sum += Math.exp(scores.subwords[i] - scores.subwords[few[0]]);
     }
     return {
       total: few.length ? scores.subwords[few[0]] + Math.log(sum) : -Infinity,
@@ -163,22 +163,22 @@ class Search {
 
   /**
    * Finish slugs, keep the best others unless the search is done.
-   * @param {Extension[]} found
+   * @param {Extension[]} extensions
    * @param {Allowed[]} allowed
    */
-  select(found, allowed) {
+  select(extensions, allowed) {
     const { config, rows, pool } = this;
-    found.sort((a, b) => b.rank - a.rank || a.row - b.row || a.token - b.token);
+    extensions.sort((a, b) => b.rank - a.rank || a.row - b.row || a.token - b.token);
     /** @type {Candidate[]} */
     const finished = [];
-    found.forEach(({ row, token, logP }, place) => {
+    extensions.forEach(({ row, token, logP }, place) => {
       if (token !== EOS || !(place < config.beam_width || allowed[row].forced)) return;
       const slug = rows[row].text;
       const score = this.score(slug, logP);
       pool.set(slug, Math.max(pool.get(slug) ?? -Infinity, score));
       finished.push({ slug, score });
     });
-    const others = found.filter(({ token }) => token !== EOS).slice(0, config.beam_width);
+    const others = extensions.filter(({ token }) => token !== EOS).slice(0, config.beam_width);
     const survivors = this.done(others) ? [] : others;
     this.rows = survivors.map((extension) => this.grown(extension));
     const beams = this.rows.map(({ text, logP }) => ({ text, logP }));
@@ -191,13 +191,13 @@ class Search {
    * @returns {Row}
    */
   grown({ row, token, logP }) {
-    const { text, started, opening, chars } = this.rows[row];
+    const { text, wordsBegun, atWordStart, chars } = this.rows[row];
     const hyphen = token === HYPHEN;
     return {
       text: text + this.vocabulary.strings[token],
       logP,
-      started: started + Number(opening && !hyphen),
-      opening: hyphen,
+      wordsBegun: wordsBegun + Number(atWordStart && !hyphen),
+      atWordStart: hyphen,
       chars: chars + (hyphen ? 1 : this.vocabulary.lengths[token]),
     };
   }
@@ -256,16 +256,16 @@ function repeats(text, stopwords) {
  */
 function best(values, fits, count) {
   /** @type {number[]} */
-  const found = [];
+  const places = [];
   let least = -Infinity;
   for (let i = 0; i < values.length; i++) {
-    if ((found.length === count && values[i] <= least) || !fits(i)) continue;
-    const at = found.findIndex((other) => values[other] < values[i]);
-    found.splice(at < 0 ? found.length : at, 0, i);
-    found.length = Math.min(found.length, count);
-    least = values[found[found.length - 1]];
+    if ((places.length === count && values[i] <= least) || !fits(i)) continue;
+    const at = places.findIndex((other) => values[other] < values[i]);
+    places.splice(at < 0 ? places.length : at, 0, i);
+    places.length = Math.min(places.length, count);
+    least = values[places[places.length - 1]];
   }
-  return found;
+  return places;
 }
 
 /**

@@ -1,4 +1,4 @@
-// The decoder, a step at a time, over the step graph of a release; see vec2slug_lib/cached.py.
+// The decoder, a step at a time, over the step graph of a release; see vec2slug_lib/inference/steppers.py.
 
 import { BOS, EOS, FIRST, HYPHEN } from "./vocabulary.js";
 
@@ -47,7 +47,7 @@ export class CachedStepper {
     this.seen = [];
     /** @type {Float32Array} */
     this.topic = new Float32Array();
-    /** @type {Float32Array} of the word head, one a token */
+    /** @type {Float32Array} of the bag-of-words head, one a token */
     this.wordLogits = new Float32Array();
   }
 
@@ -65,10 +65,10 @@ export class CachedStepper {
     this.nodes = 1;
     this.position = 1;
     this.topic = new Float32Array();
-    const found = await this.run(vector, [BOS], [[1], [1, 2]]);
-    if (headed) this.wordLogits = /** @type {Float32Array} */ (found.word_logits.data);
+    const outputs = await this.run(vector, [BOS], [[1], [1, 2]]);
+    if (headed) this.wordLogits = /** @type {Float32Array} */ (outputs.word_logits.data);
     this.seen = [[1, 2]];
-    return this.scores(found, 1);
+    return this.scores(outputs, 1);
   }
 
   /**
@@ -81,8 +81,8 @@ export class CachedStepper {
     this.forget(parents.map((parent) => this.seen[parent]));
     this.seen = this.seen.map((nodes, i) => [...nodes, this.nodes + i]);
     this.position++;
-    const found = await this.run(new Float32Array(), tokens, this.seen);
-    return this.scores(found, tokens.length);
+    const outputs = await this.run(new Float32Array(), tokens, this.seen);
+    return this.scores(outputs, tokens.length);
   }
 
   /**
@@ -96,15 +96,15 @@ export class CachedStepper {
     const { num_heads: heads, embed_dim: d } = this.shape;
     const [w, nodes] = [d / heads, this.nodes];
     this.caches = this.caches.map((cache) => {
-      const kept = new Float32Array(heads * live.length * w);
+      const cut = new Float32Array(heads * live.length * w);
       for (let head = 0, at = 0; head < heads; head++) {
         for (const node of live) {
           const from = (head * nodes + node) * w;
-          kept.set(cache.subarray(from, from + w), at);
+          cut.set(cache.subarray(from, from + w), at);
           at += w;
         }
       }
-      return kept;
+      return cut;
     });
     this.nodes = live.length;
   }
@@ -134,26 +134,26 @@ export class CachedStepper {
     this.layers.forEach((name, i) => {
       feeds[name] = this.floats(this.caches[i], [1, heads, nodes, d / heads]);
     });
-    const found = await this.session.run(feeds);
+    const outputs = await this.session.run(feeds);
     this.layers.forEach((name, i) => {
-      const fresh = /** @type {Float32Array} */ (found[`new_${name}`].data);
+      const fresh = /** @type {Float32Array} */ (outputs[`new_${name}`].data);
       this.caches[i] = appended(this.caches[i], fresh, heads);
     });
     this.nodes = all;
-    if (headed) this.topic = /** @type {Float32Array} */ (found.new_topic.data);
-    return found;
+    if (headed) this.topic = /** @type {Float32Array} */ (outputs.new_topic.data);
+    return outputs;
   }
 
   /**
-   * @param {import("onnxruntime-common").InferenceSession.OnnxValueMapType} found
+   * @param {import("onnxruntime-common").InferenceSession.OnnxValueMapType} outputs
    * @param {number} rows
    * @returns {Scores[]}
    */
-  scores(found, rows) {
+  scores(outputs, rows) {
     /** @param {string} name */
-    const data = (name) => /** @type {Float32Array} */ (found[name].data);
+    const data = (name) => /** @type {Float32Array} */ (outputs[name].data);
     const [special, subwords, best] = ["special_logits", "subword_logits", "best_logits"].map(data);
-    const tokens = Array.from(/** @type {BigInt64Array} */ (found.best_tokens.data), Number);
+    const tokens = Array.from(/** @type {BigInt64Array} */ (outputs.best_tokens.data), Number);
     const [size, width] = [subwords.length / rows, best.length / rows];
     const total = data("log_sum");
     return Array.from({ length: rows }, (_, i) => ({

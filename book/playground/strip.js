@@ -62,14 +62,14 @@ export class Strip {
       this.says.textContent = `Expected bands from 1 to ${this.vector?.length ?? 1}.`;
       return;
     }
-    const made = perturbed(this.vector, this.select.value, low, high);
-    if (norm(made) === 0) {
+    const vector = perturbed(this.vector, this.select.value, low, high);
+    if (norm(vector) === 0) {
       this.says.textContent = "Nothing would be left of the vector: it has to point somewhere.";
       return;
     }
-    this.states.push(made);
+    this.states.push(vector);
     this.draw();
-    this.changed(made);
+    this.changed(vector);
   }
 
   back() {
@@ -114,9 +114,9 @@ export class Strip {
     this.undo.disabled = !changes;
     const same = cosine(this.states[0], this.vector);
     const count = changes === 1 ? "One change" : `${changes} changes`;
-    const said = changes ? `${count}; cosine to the vector as it came ${same.toFixed(3)}.` : "";
-    this.says.textContent = said;
-    const label = `The vector's ${this.vector.length} bands, positive ones up. ${said}`;
+    const summary = changes ? `${count}; cosine to the vector as it came ${same.toFixed(3)}.` : "";
+    this.says.textContent = summary;
+    const label = `The vector's ${this.vector.length} bands, positive ones up. ${summary}`;
     this.canvas.setAttribute("aria-label", label);
     this.paint();
   }

@@ -1,4 +1,4 @@
-// What a search needs to know of the tokens; as vec2slug_lib/ranking.py has it.
+// What a search needs to know of the tokens; as vec2slug_lib/common/vocabulary.py has it.
 
 export const BOS = 1;
 export const EOS = 2;
@@ -11,7 +11,7 @@ const SUBWORD = /^[a-z0-9]+$/;
  * @property {string[]} strings
  * @property {Map<string, number>} ids
  * @property {number[]} lengths characters that a token adds; infinite where no slug may hold it
- * @property {boolean} barred whether there is a token that no slug may hold
+ * @property {boolean} banned whether there is a token that no slug may hold
  * @property {number} shortest
  * @property {number} longest
  */
@@ -29,7 +29,7 @@ export function vocabularyOf(vocab) {
     strings,
     ids: new Map(strings.map((text, id) => [text, id])),
     lengths,
-    barred: finite.length < subwords.length,
+    banned: finite.length < subwords.length,
     shortest: finite.reduce((a, b) => Math.min(a, b), Infinity),
     longest: finite.reduce((a, b) => Math.max(a, b), 0),
   };

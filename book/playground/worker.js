@@ -28,8 +28,8 @@ const ANSWERS = {
   },
   async slug({ vector, topK }) {
     const began = performance.now();
-    const found = await predictor.predict(vector, topK);
-    return { ...found, vector, milliseconds: performance.now() - began };
+    const prediction = await predictor.predict(vector, topK);
+    return { ...prediction, vector, milliseconds: performance.now() - began };
   },
   async text({ text, topK }) {
     const began = performance.now();
@@ -49,7 +49,7 @@ function json(data) {
 
 /** @param {ArrayBuffer} graph */
 function open(graph) {
-  // Products of bytes stay as the graph has them; see vec2slug_lib/cached.py.
+  // Products of bytes stay as the graph has them; see vec2slug_lib/release/step_graph.py.
   const extra = { session: { disable_quant_qdq: "1" } };
   return runtime.InferenceSession.create(graph, { executionProviders: ["wasm"], extra });
 }

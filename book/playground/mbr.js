@@ -1,0 +1,96 @@
+// Minimum Bayes risk decoding: of the finished slugs, the one with the highest expected Token F1;
+// vec2slug_lib/inference/mbr.py has the same steps, and evidence that the page lacks: an index of
+// known slugs, and re-ranking by embedding similarity.
+
+import { wordsOf } from "./vocabulary.js";
+
+/** @typedef {import("./search.js").Candidate} Candidate */
+
+/**
+ * Settings of the choice, under the keys of a release's model.json.
+ * @typedef {object} MBR
+ * @property {number} beam_width
+ * @property {number} length_reward
+ * @property {number} own weight of the candidates beside the bag-of-words head, which has the rest
+ * @property {number} temperature
+ * @property {number} mean_words
+ * @property {[number, number]} plain slope and offset that make an expected F1 an honest score
+ */
+
+/**
+ * Candidates with the Token F1 to expect as score, best first.
+ * @param {Candidate[]} candidates
+ * @param {Float32Array} wordLogits of the bag-of-words head, one a token
+ * @param {Map<string, number>} ids
+ * @param {MBR} mbr
+ * @returns {Candidate[]}
+ */
+export function rerank(candidates, wordLogits, ids, mbr) {
+  const voted = slugWordProbabilities(candidates, mbr.temperature);
+  const head = headWordProbabilities(wordLogits, ids, [...voted.keys()], mbr.mean_words);
+  /** @param {string} word */
+  const probability = (word) => mbr.own * (voted.get(word) ?? 0) + (1 - mbr.own) * (head.get(word) ?? 0);
+  const [slope, offset] = mbr.plain;
+  const scored = candidates.map(({ slug }) => {
+    const words = [...new Set(wordsOf(slug))].sort(); // the same sum in any order of words
+    const right = words.reduce((sum, word) => sum + probability(word), 0);
+    return { slug, score: slope * ((2 * right) / (words.length + mbr.mean_words)) + offset };
+  });
+  scored.sort((a, b) => b.score - a.score);
+  return scored.map(({ slug, score }) => ({ slug, score: Math.max(score, 0) }));
+}
+
+/**
+ * Of each word, the softmax weights of the slugs that hold it, added up.
+ * @param {Candidate[]} candidates
+ * @param {number} temperature
+ * @returns {Map<string, number>}
+ */
+function slugWordProbabilities(candidates, temperature) {
+  const highest = Math.max(...candidates.map(({ score }) => score));
+  const weights = candidates.map(({ score }) => Math.exp((score - highest) / temperature));
+  const sum = weights.reduce((a, b) => a + b, 0);
+  const probabilities = new Map();
+  candidates.forEach(({ slug }, i) => {
+    for (const word of new Set(wordsOf(slug))) {
+      probabilities.set(word, (probabilities.get(word) ?? 0) + weights[i] / sum);
+    }
+  });
+  return probabilities;
+}
+
+/**
+ * Word probabilities of the bag-of-words head; a word has its least likely token's.
+ * @param {Float32Array} logits
+ * @param {Map<string, number>} ids
+ * @param {string[]} words
+ * @param {number} meanWords what the probabilities of all tokens add up to
+ * @returns {Map<string, number>}
+ */
+function headWordProbabilities(logits, ids, words, meanWords) {
+  const highest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - highest), 0);
+  /** @param {number} id */
+  const expected = (id) => (meanWords * Math.exp(logits[id] - highest)) / sum;
+  const probabilities = new Map();
+  for (const word of words) {
+    probabilities.set(word, Math.min(1, ...longestMatchTokens(word, ids).map(expected)));
+  }
+  return probabilities;
+}
+
+/**
+ * Tokens of a word, the longest first; a vocabulary holds every letter and digit.
+ * @param {string} word
+ * @param {Map<string, number>} ids
+ */
+function longestMatchTokens(word, ids) {
+  const tokens = [];
+  while (word) {
+    let end = word.length;
+    while (!ids.has(word.slice(0, end))) end--;
+    tokens.push(/** @type {number} */ (ids.get(word.slice(0, end))));
+    word = word.slice(end);
+  }
+  return tokens;
+}
