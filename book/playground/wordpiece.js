@@ -1,9 +1,11 @@
-// Text to tokens as BERT reads it, from the tokenizer.json of its own model.
+// Text to tokens as BERT reads it, from the tokenizer.json of its own model. The npm package
+// @huggingface/tokenizers (0.2.0) has other ids than Python's library for a capital sigma at the end
+// of a word, and for Chinese characters beyond the basic plane.
 
 const BLANK = /\s/u;
 const CHINESE =
   /[\u4e00-\u9fff\u3400-\u4dbf\u{20000}-\u{2a6df}\u{2a700}-\u{2b81f}\u{2b920}-\u{2ceaf}\uf900-\ufaff\u{2f800}-\u{2fa1f}]/gu;
-const OTHER = /[\p{C}\ufffd]/gu;
+const CONTROL = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\ufffd]/gu;
 const PUNCTUATION = /([!-/:-@[-`{-~\p{P}])/gu;
 
 /**
@@ -33,10 +35,9 @@ export class WordPiece {
    */
   encode(text) {
     const inner = text.split(this.special).flatMap((part, i) =>
-      i % 2 ? [this.id(part)] : split(clean(part)).flatMap((word) => this.pieces(word)),
+      i % 2 ? [this.id(part)] : split(clean(part)).flatMap((word) => this.longestMatchTokens(word)),
     );
-    const kept = inner.slice(0, this.limit - 2);
-    return [this.id("[CLS]"), ...kept, this.id("[SEP]")];
+    return [this.id("[CLS]"), ...inner.slice(0, this.limit - 2), this.id("[SEP]")];
   }
 
   /** @param {string} token */
@@ -45,20 +46,20 @@ export class WordPiece {
   }
 
   /**
-   * Of a word, the longest pieces from the left that are tokens.
+   * Tokens of a word, the longest first.
    * @param {string} word
    */
-  pieces(word) {
+  longestMatchTokens(word) {
     const letters = [...word];
     if (letters.length > this.longest) return [this.unknown];
-    const found = [];
+    const tokens = [];
     for (let start = 0; start < letters.length; ) {
-      const [id, end] = this.piece(letters, start);
+      const [id, end] = this.longestMatch(letters, start);
       if (id === undefined) return [this.unknown];
-      found.push(id);
+      tokens.push(id);
       start = end;
     }
-    return found;
+    return tokens;
   }
 
   /**
@@ -66,7 +67,7 @@ export class WordPiece {
    * @param {number} start
    * @returns {[number | undefined, number]}
    */
-  piece(letters, start) {
+  longestMatch(letters, start) {
     for (let end = letters.length; end > start; end--) {
       const id = this.vocab.get((start ? this.prefix : "") + letters.slice(start, end).join(""));
       if (id !== undefined) return [id, end];
@@ -82,7 +83,7 @@ export class WordPiece {
 function clean(text) {
   return text
     .replace(/[\t\n\r]/g, " ")
-    .replace(OTHER, "")
+    .replace(CONTROL, "")
     .replace(CHINESE, " $& ")
     .normalize("NFD")
     .replace(/\p{Mn}/gu, "")
