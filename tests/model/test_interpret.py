@@ -1,4 +1,4 @@
-"""Hooks that only look change nothing; hooks that cut change what they should, by hand."""
+"""Hooks that record change nothing; knockouts change what they should, by hand."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def vectors():
     return rows / rows.norm(dim=1, keepdim=True)
 
 
-def test_to_look_changes_nothing(model, vectors):
+def test_recording_attention_changes_nothing(model, vectors):
     with torch.no_grad():
         plain = model(vectors, IDS)
         seen = trace_attention(model, vectors, IDS)
@@ -112,7 +112,7 @@ def test_slugs_are_framed_padded_and_cut():
     ]
 
 
-def test_to_cut_nothing_changes_nothing(model, vectors):
+def test_a_knockout_of_nothing_changes_nothing(model, vectors):
     with torch.no_grad():
         plain = model(vectors, IDS)
         for blocked in (knock_out_heads(2, []), knock_out_kinds(2, [], PLAIN)):
@@ -135,7 +135,7 @@ def test_without_the_prefix_nothing_of_the_vector_is_left(vectors):
         assert (model(vectors, IDS) - model(-vectors, IDS)).abs().max() > 0.01
 
 
-def test_a_cut_kind_changes_nothing_before_it(model, vectors):
+def test_a_knocked_out_kind_changes_nothing_before_it(model, vectors):
     whole = trace_attention(model, vectors, IDS)
     with knockout(model, knock_out_kinds(2, ["hyphen"], PLAIN)):
         part = trace_attention(model, vectors, IDS)
@@ -145,7 +145,7 @@ def test_a_cut_kind_changes_nothing_before_it(model, vectors):
     torch.testing.assert_close(part.states[:, 1], whole.states[:, 1])
 
 
-def test_a_cut_head_gives_its_share_to_what_is_left(model, vectors):
+def test_a_knocked_out_head_gives_its_share_to_what_is_left(model, vectors):
     whole = trace_attention(model, vectors, IDS)
     with knockout(model, knock_out_heads(2, [(1, 0)])):
         part = trace_attention(model, vectors, IDS)

@@ -1,4 +1,4 @@
-"""Inside a decoder: where it looks, what its layers would say, and what it loses without a path.
+"""Attention, logit lens and knockouts of a decoder.
 
 All of it goes through hooks on the ordinary model, which is the same again afterwards. Positions
 count from the prefix: position 0 is the vector, position 1 is ``<bos>``.
@@ -20,15 +20,16 @@ from ..common.vectors import Ints
 from ..common.vocabulary import BOS, EOS, PAD
 from .decoder import Attention, Block, Decoder
 
-# Of layer number and ids [N, T]: which heads of which tokens may not see the prefix, [N, heads, T].
+# Of layer number and ids [N, T]: which heads of which tokens cannot attend to the prefix,
+# [N, heads, T].
 Blocked = Callable[[int, Tensor], Tensor]
 
-SOURCES = ("bos", "hyphen", "subword", "eos")  # kinds of token that look
+SOURCES = ("bos", "hyphen", "subword", "eos")  # kinds of token that attend
 TARGETS = ("first subword", "later subword", "hyphen", "eos")  # kinds of token that are written
 
 
 class AttentionTrace(NamedTuple):
-    """What hooks see of one forward pass of L layers over N rows of P = 1 + T positions."""
+    """What hooks record of one forward pass of L layers over N rows of P = 1 + T positions."""
 
     hidden: Tensor  # [N, T, d], what the output layer gets
     attention: Tensor  # [L, N, heads, P, P]: from (a row of which sums to 1), to
@@ -36,25 +37,25 @@ class AttentionTrace(NamedTuple):
 
 
 class Lens(NamedTuple):
-    """What each layer would say: values ``[L + 1, N, T - 1]`` of the token that is written next."""
+    """The logit lens: values ``[L + 1, N, T - 1]`` of the token that is written next, by layer."""
 
-    rank: Tensor  # 0: it leads
+    rank: Tensor  # tokens with a higher logit; 0: it leads
     probability: Tensor
     leader: Tensor  # the token that leads
 
 
 def hyphen_marks(strings: Sequence[str]) -> Tensor:
-    """Which tokens of a vocabulary hold a hyphen, bool ``[V]``: one, or all that begin a word."""
+    """Mark the tokens of a vocabulary that hold a hyphen, bool ``[V]``: one, or all word starts."""
     return torch.tensor([token[0] == "-" for token in strings])
 
 
 def hyphens_merged(marks: Tensor) -> bool:
-    """Whether several tokens hold a hyphen: those that begin words."""
+    """Tell whether several tokens hold a hyphen: those that begin words."""
     return int(marks.sum()) > 1
 
 
 def source_kinds(ids: Tensor, marks: Tensor) -> Tensor:
-    """Index into `SOURCES` of each token ``[N, T]``; -1 for padding."""
+    """Return the index into `SOURCES` of each token ``[N, T]``; -1 for padding."""
     kinds = torch.where(marks[ids], SOURCES.index("hyphen"), SOURCES.index("subword"))
     for token, kind in ((PAD, -1), (BOS, SOURCES.index("bos")), (EOS, SOURCES.index("eos"))):
         kinds[ids == token] = kind
@@ -62,7 +63,7 @@ def source_kinds(ids: Tensor, marks: Tensor) -> Tensor:
 
 
 def target_kinds(ids: Tensor, marks: Tensor) -> Tensor:
-    """Index into `TARGETS` of each token ``[N, T]``; -1 for ``<bos>`` and padding.
+    """Return the index into `TARGETS` of each token ``[N, T]``; -1 for ``<bos>`` and padding.
 
     Where hyphens are merged, a token with one is the first subword of its word.
     """
@@ -78,13 +79,13 @@ def target_kinds(ids: Tensor, marks: Tensor) -> Tensor:
 
 
 def attention_weights(attention: Attention, x: Tensor, blocked: Tensor | None = None) -> Tensor:
-    """Weights ``[N, heads, P, P]`` of causal attention over ``x [N, P, d]``.
+    """Compute the weights ``[N, heads, P, P]`` of causal attention over ``x [N, P, d]``.
 
     Args:
         attention: the layer.
         x: its input.
-        blocked: positions ``[N, heads, P]`` that may not look at the prefix; what they would have
-            given it goes to the others. The prefix itself, which sees nothing else, may not be.
+        blocked: positions ``[N, heads, P]`` that cannot attend to the prefix; the weight that they
+            would have given it goes to the others. Never the prefix itself: it has no others.
     """
     q, k, _ = attention.heads(x)
     scores = torch.einsum("nqhd,nkhd->nhqk", q, k) / q.shape[-1] ** 0.5
@@ -97,7 +98,7 @@ def attention_weights(attention: Attention, x: Tensor, blocked: Tensor | None = 
 
 
 def trace_attention(model: Decoder, vectors: Tensor, ids: Tensor) -> AttentionTrace:
-    """One forward pass with everything that hooks can see.
+    """Run the model once and record its attention weights and residual stream.
 
     Args:
         model: in evaluation mode.
@@ -107,42 +108,42 @@ def trace_attention(model: Decoder, vectors: Tensor, ids: Tensor) -> AttentionTr
     weights: list[Tensor] = []
     states: list[Tensor] = []
 
-    def see_input(_: Any, args: tuple[Tensor, ...]) -> None:
+    def record_input(_: Any, args: tuple[Tensor, ...]) -> None:
         states.append(args[0])
 
-    def see_output(_: Any, __: Any, output: tuple[Tensor, Any]) -> None:
+    def record_output(_: Any, __: Any, output: tuple[Tensor, Any]) -> None:
         states.append(output[0])
 
-    def see_attention(layer: Attention, args: tuple[Tensor, ...], _: Any) -> None:
+    def record_attention(layer: Attention, args: tuple[Tensor, ...], _: Any) -> None:
         weights.append(attention_weights(layer, args[0]))
 
     with ExitStack() as hooks, torch.inference_mode():
-        hooks.callback(model.blocks[0].register_forward_pre_hook(see_input).remove)
+        hooks.callback(model.blocks[0].register_forward_pre_hook(record_input).remove)
         for block in model.blocks:
             assert isinstance(block, Block)
-            hooks.callback(block.attn.register_forward_hook(see_attention).remove)
-            hooks.callback(block.register_forward_hook(see_output).remove)
+            hooks.callback(block.attn.register_forward_hook(record_attention).remove)
+            hooks.callback(block.register_forward_hook(record_output).remove)
         hidden = model.hidden(vectors, ids)
     return AttentionTrace(hidden, torch.stack(weights), torch.stack(states))
 
 
 @contextmanager
 def knockout(model: Decoder, blocked: Blocked) -> Iterator[None]:
-    """Within the context some heads of some tokens do not see the prefix.
+    """Knock out attention to the prefix, for some heads of some tokens, within the context.
 
     Args:
         model: a decoder that is called with whole sequences, not by `CachedDecoder`.
-        blocked: which ones.
+        blocked: which heads of which tokens.
     """
-    seen: list[Tensor] = []
+    batches: list[Tensor] = []
 
-    def see_ids(_: Any, args: tuple[Tensor, ...]) -> None:
-        seen.append(args[0])
+    def record_ids(_: Any, args: tuple[Tensor, ...]) -> None:
+        batches.append(args[0])
 
-    def replaced(layer: int) -> Callable[..., Any]:
+    def knocked_out(layer: int) -> Callable[..., Any]:
         def hook(attention: Attention, args: tuple[Tensor, ...], output: Any) -> Any:
-            banned = F.pad(blocked(layer, seen[-1]), (1, 0))
-            weights = attention_weights(attention, args[0], banned)
+            positions = F.pad(blocked(layer, batches[-1]), (1, 0))
+            weights = attention_weights(attention, args[0], positions)
             values = attention.heads(args[0])[2]
             mixed = torch.einsum("nhqk,nkhd->nqhd", weights, values)
             return attention.out_proj(mixed.flatten(2)), output[1]
@@ -150,15 +151,15 @@ def knockout(model: Decoder, blocked: Blocked) -> Iterator[None]:
         return hook
 
     with ExitStack() as hooks:
-        hooks.callback(model.token_embedding.register_forward_pre_hook(see_ids).remove)
+        hooks.callback(model.token_embedding.register_forward_pre_hook(record_ids).remove)
         for layer, block in enumerate(model.blocks):
             assert isinstance(block, Block)
-            hooks.callback(block.attn.register_forward_hook(replaced(layer)).remove)
+            hooks.callback(block.attn.register_forward_hook(knocked_out(layer)).remove)
         yield
 
 
 def knock_out_kinds(heads: int, kinds: Sequence[str], marks: Tensor) -> Blocked:
-    """Cut the prefix off from all tokens of some of the `SOURCES`, in every head and layer."""
+    """Select all tokens of some of the `SOURCES` for a knockout, in every head and layer."""
     chosen = torch.tensor([SOURCES.index(kind) for kind in kinds])
 
     def blocked(_: int, ids: Tensor) -> Tensor:
@@ -168,12 +169,12 @@ def knock_out_kinds(heads: int, kinds: Sequence[str], marks: Tensor) -> Blocked:
 
 
 def knock_out_heads(heads: int, chosen: Sequence[tuple[int, int]]) -> Blocked:
-    """Cut the prefix off from all tokens in some heads, given as (layer, head)."""
+    """Select some heads, given as (layer, head), for a knockout, for all tokens."""
 
     def blocked(layer: int, ids: Tensor) -> Tensor:
-        hit = torch.zeros(heads, dtype=torch.bool)
-        hit[[head for i, head in chosen if i == layer]] = True
-        return hit[None, :, None].expand(len(ids), -1, ids.shape[1])
+        of_layer = torch.zeros(heads, dtype=torch.bool)
+        of_layer[[head for i, head in chosen if i == layer]] = True
+        return of_layer[None, :, None].expand(len(ids), -1, ids.shape[1])
 
     return blocked
 
@@ -205,7 +206,7 @@ class FullStepper:
 
 
 def token_losses(model: Decoder, vectors: Tensor, ids: Tensor, chunk: int = 50) -> Tensor:
-    """Cross-entropy in nats of each token ``[N, T - 1]`` after ``<bos>``; 0 at padding.
+    """Compute the cross-entropy in nats of each token ``[N, T - 1]`` after ``<bos>``; 0 at padding.
 
     Rows go through ``chunk`` at a time: logits are large.
     """
@@ -219,10 +220,10 @@ def token_losses(model: Decoder, vectors: Tensor, ids: Tensor, chunk: int = 50) 
 
 
 def layer_logits(model: Decoder, vectors: Tensor, states: Tensor) -> Tensor:
-    """Logits ``[L + 1, N, T, V]`` that the output layer makes of each layer's residual stream.
+    """Compute the logits ``[L + 1, N, T, V]`` of each layer's residual stream.
 
-    The final norm comes first, and before it, as at the end of the model, what the word head adds
-    (the logit lens, nostalgebraist 2020).
+    As at the end of the model, the bias of the bag-of-words head is added, then come the final norm
+    and the output layer (the logit lens, nostalgebraist 2020).
 
     Args:
         model: the decoder.
@@ -234,7 +235,7 @@ def layer_logits(model: Decoder, vectors: Tensor, states: Tensor) -> Tensor:
 
 
 def lens(model: Decoder, vectors: Tensor, ids: Tensor, chunk: int = 25) -> Lens:
-    """The logit lens over the tokens of slugs, see `layer_logits`.
+    """Apply the logit lens to the tokens of slugs, see `layer_logits`.
 
     Args:
         model: in evaluation mode.
@@ -246,8 +247,8 @@ def lens(model: Decoder, vectors: Tensor, ids: Tensor, chunk: int = 25) -> Lens:
     for rows in torch.arange(len(ids)).split(chunk):
         states = trace_attention(model, vectors[rows], ids[rows, :-1]).states[:, :, 1:]
         logits = layer_logits(model, vectors[rows], states)
-        own = logits.gather(-1, ids[None, rows, 1:, None].expand(len(logits), -1, -1, 1))
-        rank = (logits > own).sum(-1)
-        probability = (own - logits.logsumexp(-1, keepdim=True)).exp().squeeze(-1)
+        written = logits.gather(-1, ids[None, rows, 1:, None].expand(len(logits), -1, -1, 1))
+        rank = (logits > written).sum(-1)
+        probability = (written - logits.logsumexp(-1, keepdim=True)).exp().squeeze(-1)
         parts.append((rank, probability, logits.argmax(-1)))
     return Lens(*(torch.cat(values, dim=1) for values in zip(*parts, strict=True)))
