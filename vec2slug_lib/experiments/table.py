@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from math import nan
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,6 +18,8 @@ from ..embedding.minilm import fastest_dtype
 from ..model.decoder import DecoderConfig
 from ..model.mlp import MLPConfig
 from ..training.trainer import TrainingConfig
+
+Config = TypeVar("Config", DecoderConfig, MLPConfig, TrainingConfig)
 
 
 @dataclass(frozen=True)
@@ -199,30 +201,25 @@ def pretraining(name: str) -> str:
     return f"{name}+pretrain=0+spans={experiment.pretrain}+passes=1"
 
 
+def _config(kind: type[Config], experiment: Experiment, preset: Preset, **others: Any) -> Config:
+    """Make a config of what the experiment and the preset call by the same names, and of others."""
+    named = {**vars(experiment), **vars(preset), **others}
+    return kind(**{field.name: named[field.name] for field in fields(kind) if field.name in named})
+
+
 def decoder_config(experiment: Experiment, preset: Preset, input_dim: int) -> DecoderConfig:
-    """Shape of an experiment's decoder in a preset."""
-    return DecoderConfig(
-        input_dim=input_dim,
-        embed_dim=experiment.embed_dim // preset.width_divisor,
-        num_layers=experiment.num_layers,
-        max_slug_tokens=experiment.max_slug_tokens,
-        vocab_size=preset.vocab_size,
-        scaled_input=experiment.scaled_input,
-        dropout=experiment.dropout,
-        tied=experiment.tied,
-        head_dim=experiment.head_dim // preset.width_divisor,
-    )
+    """Return the shape of an experiment's decoder in a preset."""
+    sizes = (experiment.embed_dim, experiment.head_dim)
+    width, head = (size // preset.width_divisor for size in sizes)
+    others = {"input_dim": input_dim, "embed_dim": width, "head_dim": head}
+    return _config(DecoderConfig, experiment, preset, **others)
 
 
 def mlp_config(experiment: Experiment, preset: Preset, input_dim: int) -> MLPConfig:
-    """Shape of an experiment's MLP in a preset."""
-    return MLPConfig(
-        input_dim=input_dim,
-        hidden_dim=experiment.embed_dim // preset.width_divisor,
-        num_layers=experiment.num_layers,
-        vocab_size=preset.vocab_size,
-        scaled_input=experiment.scaled_input,
-    )
+    """Return the shape of an experiment's MLP in a preset; its dropout is always the study's."""
+    width = experiment.embed_dim // preset.width_divisor
+    others = {"input_dim": input_dim, "hidden_dim": width, "dropout": MLPConfig.dropout}
+    return _config(MLPConfig, experiment, preset, **others)
 
 
 def default_device() -> str:
@@ -239,19 +236,16 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
     batch_size = min(experiment.batch_size or preset.batch_size, preset.batch_size)
     epochs = experiment.epochs or preset.epochs or experiment.reported_epochs
     steps = math.ceil(rows / batch_size)
-    return TrainingConfig(
+    return _config(
+        TrainingConfig,
+        experiment,
+        preset,
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=experiment.learning_rate,
         warmup_steps=round(experiment.warmup * epochs * steps),
         schedule="linear" if experiment.epochs else "plateau",
-        word_loss=experiment.word_loss,
         evaluate_every=min(steps, preset.evaluate_every),
-        plateau_patience=preset.plateau_patience,
-        patience=preset.patience,
         long_slugs="truncate" if cut else "drop",
-        eos_calibration=experiment.eos_calibration,
         label_smoothing=0.1 if experiment.eos_calibration else 0.0,
         bf16=fastest_dtype(torch.device(default_device())) == torch.bfloat16,
-        seed=experiment.seed,
     )
