@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,7 +162,7 @@ def generate(argv: Sequence[str]) -> int:
     The folders of the vectors, the slugs and the model are on a file system that all nodes share,
     and vec2slug is installed on each.
     """
-    from ..common.parallel import processes, ray_data
+    from ..common.parallel import cores_each, processes, ray_data
     from ..inference.bulk import SlugJob, write_slug_tables
     from ..inference.predictor import DEFAULT_MODEL
 
@@ -186,7 +185,7 @@ def generate(argv: Sequence[str]) -> int:
         engine, workers = ray_data(options.address, options.jobs), 1
     else:
         jobs = options.jobs or 1
-        engine, workers = processes(jobs), max((os.cpu_count() or 1) // jobs, 1)
+        engine, workers = processes(jobs), cores_each(jobs)
     make_graphs(options.model, options.precision)
     job = SlugJob.claim(
         options.input, options.out, options.model, options.precision, options.column, workers

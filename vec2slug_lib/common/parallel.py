@@ -26,6 +26,11 @@ RETRIES = 10  # of a task whose worker was lost; more is no accident
 STORE = 100 << 20  # bytes of Ray's shared memory here: only names and messages pass through it
 
 
+def cores_each(jobs: int) -> int:
+    """Return how many cores each of some jobs side by side gets, at least one."""
+    return max((os.cpu_count() or 1) // jobs, 1)
+
+
 def threads(jobs: int = 1) -> Engine:
     """Threads of this process: for work that is done by processes that it starts."""
 

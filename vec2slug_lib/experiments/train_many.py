@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
 
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
+from ..common.parallel import cores_each, threads
 from ..common.workspace import current
 from ..evaluation.records import Run
 from .run import fit
@@ -53,23 +55,22 @@ def train_many(
         f"{sum(times) / 3600 / jobs:.1f} hours, less where validation ends them early",
         file=sys.stderr,
     )
-    with ThreadPoolExecutor(jobs) as pool:
-        runs = [pool.submit(train_one, name, preset, retrain, jobs) for name in wanted]
-        errors = [run.result() for run in tqdm(runs, "trainings", unit="run")]
-    if any(errors):
-        raise Vec2SlugError("; ".join(error for error in errors if error))
+    train = partial(train_one, preset=preset, retrain=retrain, jobs=jobs)
+    with closing(threads(jobs)(train, wanted)) as ended:
+        errors = dict(tqdm(ended, "trainings", len(wanted), unit="run"))
+    if any(errors.values()):
+        raise Vec2SlugError("; ".join(errors[i] for i in sorted(errors) if errors[i]))
 
 
 def train_one(name: str, preset: str, retrain: bool, jobs: int) -> str:
     """Train in a process of its own, its bar in ``train.log`` beside the record; the error line."""
     folder = current().runs / name / preset
     folder.mkdir(parents=True, exist_ok=True)
-    threads = max((os.cpu_count() or 1) // jobs, 1)
     command = [sys.executable, "-m", "vec2slug_lib.cli", "train", name, "--preset", preset]
     with (folder / "train.log").open("w", encoding="utf-8") as log:
         done = subprocess.run(
             command + ["--retrain"] * retrain,
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, "OMP_NUM_THREADS": str(cores_each(jobs))},
             stdout=log,
             stderr=subprocess.STDOUT,
             check=False,
