@@ -10,6 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,8 @@ class Run:
         Raises:
             Vec2SlugError: the data set is not the one that the record was made on.
         """
-        rows, pairs = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
-        if rows.attrs["data"] != ids_digest(pairs["id"]):
+        rows, (pairs, digest) = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
+        if rows.attrs["data"] != digest:
             raise Vec2SlugError(f"expected the pairs that {self.folder} was scored on, got others")
         known = pairs.iloc[rows["row"]].reset_index(drop=True)
         return known.join(rows[["prediction", "score"]])
@@ -121,12 +122,12 @@ def save_results(
         Vec2SlugError: a prediction for a row that the data set does not have.
     """
     # The data set has ids and references: without them a record is half the size.
-    pairs = _pairs()
+    pairs, digest = _pairs()
     rows = pd.Index(pairs["id"]).get_indexer(predictions["id"]).astype("int32")
     if (rows < 0).any():
         raise Vec2SlugError(f"expected rows of the data set, got {(rows < 0).sum()} other")
     stored = predictions[["prediction", "score"]].assign(row=rows)
-    stored.attrs["data"] = ids_digest(pairs["id"])
+    stored.attrs["data"] = digest
     with atomic(run.folder / "predictions.parquet") as temporary:
         stored.to_parquet(
             temporary, index=False, compression="zstd", compression_level=19, use_dictionary=False
@@ -152,9 +153,16 @@ def read_or_make(
     return dict(read_json(path))
 
 
-def _pairs() -> pd.DataFrame:
-    """Read ids and slugs of the whole data set, in its order."""
-    return pd.read_parquet(current().data / "pairs.parquet", columns=["id", "slug"])
+def _pairs() -> tuple[pd.DataFrame, str]:
+    """Return ids and slugs of the whole data set, in its order, and the digest of the ids."""
+    path = current().data / "pairs.parquet"
+    return _read_pairs(path, path.stat().st_mtime_ns, path.stat().st_size)
+
+
+@lru_cache(maxsize=1)  # a chapter reads dozens of records
+def _read_pairs(path: Path, changed: int, size: int) -> tuple[pd.DataFrame, str]:
+    pairs = pd.read_parquet(path, columns=["id", "slug"])
+    return pairs, ids_digest(pairs["id"])
 
 
 def environment(device: str) -> dict[str, Any]:
