@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from html import escape
 
 import pandas as pd
@@ -62,7 +63,7 @@ def show(figure: go.Figure, alt: str) -> None:
 
 
 def bars(points: pd.DataFrame) -> dict[str, pd.Series[float]]:
-    """Error bars for plotly of points with intervals (columns value, low and high)."""
+    """Return plotly's error bars of points with intervals (columns value, low and high)."""
     return {
         "array": points["high"] - points["value"],
         "arrayminus": points["value"] - points["low"],
@@ -94,20 +95,23 @@ def table(frame: pd.DataFrame, caption: str, digits: int = 3) -> HTML:
         f'<th scope="col"{kind}>{escape(str(name))}</th>'
         for name, kind in zip(body.columns, classes, strict=True)
     )
-    tags = ['th scope="row"' if named and i == 0 else "td" for i in range(len(classes))]
-    rows = (
-        "".join(
-            f"<{tag}{kind}>{escape(_text(value, digits))}</{tag[:2]}>"
-            for tag, kind, value in zip(tags, classes, values, strict=True)
-        )
-        for values in body.itertuples(index=False, name=None)
-    )
+    rows = "</tr><tr>".join(_rows(body, classes, named, digits))
     markup = (
         f'<div class="v2s-table" role="region" aria-label="{title}" tabindex="0"><table>'
         f"<caption>{title}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody><tr>{'</tr><tr>'.join(rows)}</tr></tbody></table></div>"
+        f"<tbody><tr>{rows}</tr></tbody></table></div>"
     )
     return HTML(markup)  # type: ignore[no-untyped-call]
+
+
+def _rows(body: pd.DataFrame, classes: Sequence[str], named: bool, digits: int) -> Iterator[str]:
+    """Write the cells of each row; ``named``: the first column has the headers of the rows."""
+    tags = ['th scope="row"' if named and i == 0 else "td" for i in range(len(classes))]
+    for values in body.itertuples(index=False, name=None):
+        yield "".join(
+            f"<{tag}{kind}>{escape(_text(value, digits))}</{tag[:2]}>"
+            for tag, kind, value in zip(tags, classes, values, strict=True)
+        )
 
 
 def _required(text: str, thing: str, part: str) -> str:

@@ -1,4 +1,4 @@
-"""How chapters report a difference between runs: one set of words, one table, one figure."""
+"""How chapters report differences between runs: the same words, tables and figures in all."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ METRICS = {
 
 
 def listed(items: Sequence[str]) -> str:
-    """Names in a sentence: a, b and c."""
+    """Join names as in a sentence: a, b and c."""
     return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 def span(interval: Interval, digits: int = 3) -> str:
-    """Both ends of the interval of a difference."""
+    """Write both ends of the interval of a difference."""
     return f"{interval['low']:+.{digits}f} to {interval['high']:+.{digits}f}"
 
 
 def signed(interval: Interval) -> str:
-    """A difference with its interval, for a cell of a table."""
+    """Write a difference with its interval, for a cell of a table."""
     return f"{interval['value']:+.3f} ({span(interval)})"
 
 
 def within(interval: Mapping[str, float], digits: int = 2) -> str:
-    """A value with its interval."""
+    """Write a value with its interval."""
     value, low, high = (f"{interval[key]:.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
 
@@ -54,7 +54,7 @@ def moves(
     stays: str = "does not change measurably",
     least: float = 0.0,
 ) -> str:
-    """What the interval of a difference says of a mean, in one of three phrases.
+    """Say what the interval of a difference tells of a mean, in one of three phrases.
 
     Args:
         interval: of the difference.
@@ -69,7 +69,7 @@ def moves(
 
 
 def outcomes(difference: Mapping[str, Interval]) -> str:
-    """All metrics of a paired difference, by direction: "recall higher; precision lower"."""
+    """List all metrics of a paired difference by direction: "recall higher; precision lower"."""
     higher, lower, level = "higher", "lower", "not measurably different"
     sides: dict[str, list[str]] = {higher: [], lower: [], level: []}
     for metric, name in METRICS.items():
@@ -78,18 +78,18 @@ def outcomes(difference: Mapping[str, Interval]) -> str:
 
 
 def comparison(runs: Mapping[str, Run], difference: Mapping[str, Interval], caption: str) -> HTML:
-    """Table of two runs by name, and the paired difference of the second to the first."""
+    """Tabulate two runs by name, and the paired difference of the second to the first."""
     columns = {name: [run.value(metric) for metric in METRICS] for name, run in runs.items()}
-    found = [difference[metric] for metric in METRICS]
-    columns["difference"] = [interval["value"] for interval in found]
+    changes = [difference[metric] for metric in METRICS]
+    columns["difference"] = [interval["value"] for interval in changes]
     frame = pd.DataFrame(columns, index=pd.Index(METRICS.values(), name="metric"))
-    return table(frame.assign(**{"95 %": [span(interval) for interval in found]}), caption)
+    return table(frame.assign(**{"95 %": [span(interval) for interval in changes]}), caption)
 
 
 def by_layer(
     series: Mapping[str, pd.DataFrame], title: str, yaxis: str, dotted: pd.DataFrame | None = None
 ) -> go.Figure:
-    """Figure of quantities over layers, a line with intervals for each.
+    """Draw quantities over layers, a line with intervals for each.
 
     Args:
         series: name to points (columns value, low and high), their index the layers.
@@ -135,7 +135,7 @@ def learning_curves(runs: Mapping[str, Run]) -> None:
 def over_seeds(
     sweep: pd.DataFrame, by: str, metric: str, base: object = None, seed: str = "seed"
 ) -> pd.DataFrame:
-    """A metric of a sweep by one of its parameters, with intervals over the seeds.
+    """Compute a metric of a sweep by one of its parameters, with intervals over the seeds.
 
     Args:
         sweep: a row a cell, as `sweep.sweep` writes it; beside ``by`` and ``seed`` nothing varies.
