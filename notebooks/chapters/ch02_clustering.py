@@ -9,13 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import community
-import hdbscan
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from sklearn.decomposition import PCA
 from tqdm import tqdm
 
 from vec2slug_lib.common.errors import Vec2SlugError
@@ -86,6 +84,9 @@ def density(
             compares almost every pair.
         smallest: words of the smallest group that counts as a cluster.
     """
+    import hdbscan  # seconds to load, and other chapters do not cluster
+    from sklearn.decomposition import PCA
+
     plane = PCA(min(dimensions, *vectors.shape), random_state=SEED).fit_transform(vectors)
     model = hdbscan.HDBSCAN(
         min_cluster_size=smallest, cluster_selection_method=selection, core_dist_n_jobs=1

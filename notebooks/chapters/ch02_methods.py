@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from sklearn.manifold import TSNE
 from tqdm import tqdm
 
 from chapters import ch02_clustering
@@ -95,6 +94,8 @@ def word_map(preset: str = "book", remake: bool = False) -> pd.DataFrame:
     frame = None if remake else _read(path, space.stamp)
     if frame is None:
         vectors = space.trained[: space.stamp["vocab_size"] // 2]
+        from sklearn.manifold import TSNE  # seconds to load, and the map is on record
+
         model = TSNE(init="pca", perplexity=min(30, len(vectors) / 4), random_state=0)
         plane = model.fit_transform(vectors)
         columns = {"word": space.words[: len(plane)], "x": plane[:, 0], "y": plane[:, 1]}

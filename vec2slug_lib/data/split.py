@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.cluster import MiniBatchKMeans
 
 from ..common.vectors import Floats
 from .dataset import SEED
@@ -49,6 +48,8 @@ def select(pairs: pd.DataFrame, total: int, seed: int = SEED) -> npt.NDArray[np.
 
 def cluster(vectors: Floats, seed: int = SEED) -> npt.NDArray[np.int32]:
     """Topic of each row ``[N]``: MiniBatchKMeans with max(200, √N) clusters, as in the study."""
+    from sklearn.cluster import MiniBatchKMeans  # a second to load
+
     k = min(len(vectors), max(200, int(len(vectors) ** 0.5)))
     model = MiniBatchKMeans(k, random_state=seed, batch_size=4096, n_init=3)
     return np.asarray(model.fit_predict(vectors), dtype=np.int32)

@@ -9,7 +9,7 @@ from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t as student
+from scipy.special import stdtrit  # scipy.stats takes a second to load
 
 from ..common.errors import Vec2SlugError
 from ..common.vectors import Array, Doubles
@@ -117,7 +117,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         raise Vec2SlugError(f"expected two runs or more for an interval, got {len(values)}")
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / len(values) ** 0.5)
-    half = float(student.ppf(0.975, len(values) - 1)) * error
+    half = float(stdtrit(len(values) - 1, 0.975)) * error
     return {"value": mean, "low": mean - half, "high": mean + half}
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from sklearn.cluster import MiniBatchKMeans
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
@@ -169,6 +168,8 @@ def kmeans(vectors: Floats, k: int, seed: int = SEED) -> Ints:
     Raises:
         Vec2SlugError: ``k`` is not between 1 and N.
     """
+    from sklearn.cluster import MiniBatchKMeans  # a second to load; most runs read the clusters
+
     _check_k(k, len(vectors))
     model = MiniBatchKMeans(k, init="random", n_init=1, batch_size=4096, random_state=seed)
     return compact(np.asarray(model.fit_predict(vectors), np.int64))
