@@ -65,13 +65,13 @@ ABOVE, BELOW, LEVEL = (0.0, inf), (-inf, 0.0), (-inf, inf)
 
 
 class Records:
-    """What claims are checked against; each run is read, or made, once."""
+    """Read what claims are checked against; each run is read, or made, once."""
 
     def __init__(self, preset: str) -> None:
         self.preset = preset
         self.run = cache(lambda name: record(name, preset))
         self.paired = cache(lambda ours, theirs: paired(self.run(ours), self.run(theirs)))
-        self.decoded = cache(lambda name, way: decoding_record(name, way, preset))
+        self.decoded = cache(lambda name, variant: decoding_record(name, variant, preset))
         self.mapping = cache(lambda: word_clusters(preset).mapping)
         self.pairs = cache(lambda: dataset.load(limit=find(PRESETS, "preset", preset).limit).pairs)
 
@@ -96,12 +96,12 @@ class Claim:
 
     @property
     def reach(self) -> float:
-        """How far from our interval the reported value may lie and still fit."""
+        """Return how far from our interval the reported value may lie and still fit."""
         return SHARE * abs(self.reported) if self.tolerance is None else self.tolerance
 
 
 def verdict(claim: Claim, measured: Interval) -> str:
-    """The rule, one of `VERDICTS`: first the region, then the size.
+    """Apply the rule, first the region, then the size; return one of `VERDICTS`.
 
     Contradicted if the interval lies wholly outside the region, undecided if it does not lie wholly
     inside. Inside, reproduced if the interval comes within the claim's reach of the reported value,
@@ -119,7 +119,7 @@ def verdict(claim: Claim, measured: Interval) -> str:
 
 
 def check_claims(preset: str = "book") -> pd.DataFrame:
-    """Every claim of `CLAIMS` with its verdict; runs that are missing are made.
+    """Check every claim of `CLAIMS`; runs that are missing are made.
 
     Returns:
         A row a claim, by its key: ``claim, chapter, section``; ``reported`` and ``measured`` as
@@ -129,15 +129,15 @@ def check_claims(preset: str = "book") -> pd.DataFrame:
     records, rows = Records(preset), {}
     for key, claim in tqdm(CLAIMS.items(), "claims", delay=2):
         measured = claim.measure(records, claim.experiments)
-        found = verdict(claim, measured)
+        outcome = verdict(claim, measured)
         rows[key] = {
             "claim": claim.says,
             "chapter": claim.chapter,
             "section": claim.section,
             "reported": claim.form.format(claim.reported),
             "measured": _text(claim.form, measured),
-            "verdict": found,
-            "reason": REASONS.get(key, {}).get(found, ""),
+            "verdict": outcome,
+            "reason": REASONS.get(key, {}).get(outcome, ""),
             "expected": claim.reported,
             **measured,
         }
@@ -145,7 +145,7 @@ def check_claims(preset: str = "book") -> pd.DataFrame:
 
 
 def exactly(value: float) -> Interval:
-    """A count of everything there is, which has no interval."""
+    """Return a count of everything there is, which has no interval."""
     return {"value": value, "low": value, "high": value}
 
 
@@ -168,31 +168,32 @@ def _apart(metric: str) -> Measure:
     return lambda records, names: apart(*(records.run(name).metrics[metric] for name in names))
 
 
-def _decoded(way: str, metric: str) -> Measure:
-    return lambda records, names: records.decoded(names[0], way)["difference"][metric]
+def _decoded(variant: str, metric: str) -> Measure:
+    return lambda records, names: records.decoded(names[0], variant)["difference"][metric]
 
 
 def _second_word(records: Records, names: Names) -> Interval:
-    ways = ("words+2", "words+1")
-    return apart(*(records.decoded(names[0], way)["difference"]["token_f1"] for way in ways))
+    sides = [records.decoded(names[0], variant) for variant in ("words+2", "words+1")]
+    return apart(*(side["difference"]["token_f1"] for side in sides))
 
 
-def _steps(way: str) -> Measure:
+def _steps(variant: str) -> Measure:
     return lambda records, names: ratio(
-        *(records.decoded(names[0], each)["step_counts"] for each in (way, "first-k"))
+        *(records.decoded(names[0], each)["step_counts"] for each in (variant, "first-k"))
     )
 
 
 def _order_gap(records: Records, names: Names) -> Interval:
-    found = records.run(names[0]).predictions
-    rows = text_metrics(found["prediction"].tolist(), found["slug"].tolist())
+    predictions = records.run(names[0]).predictions
+    rows = text_metrics(predictions["prediction"].tolist(), predictions["slug"].tolist())
     return intervals.compare({"gap": rows["rouge_l"]}, {"gap": rows["token_f1"]})["gap"]
 
 
 def _short_over_long(records: Records, names: Names) -> Interval:
-    found = records.run(names[0]).predictions.merge(records.pairs()[["id", "token_count"]], on="id")
-    f1 = token_overlap(found["prediction"].tolist(), found["slug"].tolist())[2]
-    groups = np.array([length_group(count) for count in found["token_count"]])
+    lengths = records.pairs()[["id", "token_count"]]
+    rows = records.run(names[0]).predictions.merge(lengths, on="id")
+    f1 = token_overlap(rows["prediction"].tolist(), rows["slug"].tolist())[2]
+    groups = np.array([length_group(count) for count in rows["token_count"]])
     sides = [f1[groups == group] for group in ("short", "long")]
     if not all(len(side) for side in sides):
         return {"value": nan, "low": -inf, "high": inf}
@@ -200,8 +201,8 @@ def _short_over_long(records: Records, names: Names) -> Interval:
 
 
 def _ghost_gap(records: Records, names: Names) -> Interval:
-    found, mapping = records.run(names[0]).predictions, records.mapping()
-    guesses, references = found["prediction"].tolist(), found["slug"].tolist()
+    rows, mapping = records.run(names[0]).predictions, records.mapping()
+    guesses, references = rows["prediction"].tolist(), rows["slug"].tolist()
     targets = [map_slug(slug, mapping) for slug in references]
     sets = [(set(words(p)), set(words(t))) for p, t in zip(guesses, targets, strict=True)]
     counts = np.array([(2 * len(p & t), len(p) + len(t)) for p, t in sets], float)
@@ -236,7 +237,7 @@ def _cut(records: Records, names: Names) -> Interval:
 
 
 def _gain(says: str, chapter: int, ours: str, theirs: str, **other: Any) -> Claim:
-    """Difference of two runs, in Token F1 if no metric is named."""
+    """Claim a difference of two runs, in Token F1 if no metric is named."""
     metric = other.pop("metric", "token_f1")
     reported = REPORTED[metric][ours] - REPORTED[metric][theirs]
     other.setdefault("measure", _paired(metric))
@@ -246,17 +247,17 @@ def _gain(says: str, chapter: int, ours: str, theirs: str, **other: Any) -> Clai
 def _share(
     says: str, chapter: int, section: str, names: Names, reported: float, measure: Measure
 ) -> Claim:
-    """A level, as a share."""
+    """Claim a level, as a share."""
     return Claim(says, chapter, section, names, reported, measure, LEVEL, None, "{:.1%}")
 
 
 def _metric(says: str, chapter: int, name: str, metric: str) -> Claim:
-    """A run's metric, as a share."""
+    """Claim a run's metric, as a share."""
     return _share(says, chapter, "results", (name,), REPORTED[metric][name], _level(metric))
 
 
 def _order(says: str, name: str, reported: float) -> Claim:
-    """ROUGE-L minus Token F1 of one run."""
+    """Claim ROUGE-L minus Token F1 of one run."""
     return Claim(says, 11, "results", (name,), reported, _order_gap, BELOW, None)
 
 
