@@ -1,0 +1,102 @@
+"""Chapter 13: what the benchmark of the playground says, in a table, a figure and sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+HOLDS = {
+    "ort-wasm-simd-threaded.wasm": "onnxruntime, from npm",
+    "model_quantized.onnx": "the decoder, one step, int8",
+    "model.json": "its vocabulary and settings",
+    "reader.onnx": "the embedder, int8",
+    "tokenizer.json": "the embedder's vocabulary",
+}
+AIM = 150  # milliseconds a slug
+
+
+def download_table(sizes: Mapping[str, int]) -> pd.DataFrame:
+    """Return what Start downloads, a row a file of ``sizes``, in bytes."""
+    files = [{"file": name, "MB": size / 1e6, "holds": HOLDS[name]} for name, size in sizes.items()]
+    return pd.DataFrame(files).set_index("file")
+
+
+def time_figure(times: Mapping[str, pd.Series]) -> go.Figure:
+    """Draw the distributions of the milliseconds a slug."""
+    figure = go.Figure()
+    for name, values in times.items():
+        figure.add_histogram(x=values, name=name, nbinsx=40, opacity=0.6, histnorm="percent")
+    figure.update_layout(
+        title="Time a slug in the browser",
+        xaxis_title="milliseconds",
+        yaxis_title="% of slugs",
+        barmode="overlay",
+    )
+    return figure
+
+
+def agreement_says(agreement: Mapping[str, Any]) -> str:
+    """Write how many of the slugs are those that Python gives, and how close the others are."""
+    different = agreement["rows"] - agreement["same"]
+    text = f"The best slug is the same for {agreement['same']:,} of them."
+    if different:
+        text += (
+            f" For the {different} others, Python's scores of the two slugs are closer than "
+            f"{agreement['largest_gap']:.0e}."
+        )
+    return text
+
+
+def speed_says(milliseconds: pd.Series, cores: int) -> str:
+    """Write how long a slug takes."""
+    p95 = float(milliseconds.quantile(0.95))
+    return (
+        f"On {cores} cores without a graphics card, a slug took {milliseconds.median():.0f} ms "
+        f"at the median and {p95:.0f} ms at the 95th percentile."
+    )
+
+
+def call_says(call_one: float, call_all: float, steps: float, median: float) -> str:
+    """Write what a call of the decoder spends its time on.
+
+    Args:
+        call_one: milliseconds of a call with one hypothesis.
+        call_all: the same with all that the search has.
+        steps: calls a slug.
+        median: milliseconds a slug.
+    """
+    least = call_one * steps
+    return (
+        f"so {call_one / call_all:.0%} of it goes into the weights alone. In Python they are "
+        "brought into the order that the processor wants once, when the model is opened; the "
+        "WebAssembly build does so again at every call. "
+    ) + (
+        f"With hypotheses for nothing a slug would still take {least:.0f} ms, so the {AIM} that "
+        "we had aimed at are out of reach for this runtime with this vocabulary."
+        if least > AIM
+        else f"The {AIM} ms that we had aimed at {'hold' if median < AIM else 'do not hold'}."
+    )
+
+
+def numbers(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers and sentences that the chapter quotes, by key."""
+    agreement, memory, cosine = (record[name] for name in ("agreement", "memory", "reader_cosine"))
+    times = pd.Series(record["milliseconds"]["slug"])
+    call_one, *_, call_all = record["call_milliseconds"].values()
+    return {
+        "total_mb": sum(record["bytes"].values()) / 1e6, "width": record["width"],
+        "agreement_rows": agreement["rows"], "agreement_same": agreement["same"],
+        "agreement_says": agreement_says(agreement),
+        "speed_says": speed_says(times, record["cores"]),
+        "first_seconds": record["first_slug_seconds"]["median"],
+        "median_ms": float(times.median()),
+        "cosine_low": cosine["low"], "cosine_high": cosine["high"],
+        "call_one": call_one, "call_all": call_all,
+        "call_says": call_says(call_one, call_all, record["steps"], times.median()),
+        "steps": record["steps"], "hypotheses": record["hypotheses"],
+        "generations": memory["slugs"], "memory_warm": memory["warm"],
+        "memory_first": memory["first_mib"], "memory_last": memory["last_mib"],
+    }  # fmt: skip
