@@ -32,6 +32,7 @@ from .table import PRESETS, default_device, find, find_experiment, pretraining, 
 from .task import Config, Task, make_task, model_config, word_sets
 
 GREEDY_ROWS = 500  # validation rows decoded greedily at each evaluation
+RESULTS = ("manifest.json", "metrics.json", "diagnostics.json")  # void when weights change
 
 
 def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
@@ -55,35 +56,49 @@ def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
 
 
 def trained(name: str, preset: str, retrain: bool = False) -> Run:
-    """A run whose weights are on disk, with or without its results: trained if they are not."""
+    """Return a run whose weights are on disk: its pretraining and it are trained if they are not.
+
+    On several ranks all of them call this; the run may lack its results.
+    """
     run = Run(current().runs / name / preset)
     # The manifest is written when training is done: one that is there spares it.
     parts = (run.folder / "manifest.json", run.folder / "model.safetensors")
     if distributed.agree(retrain or not all(part.is_file() for part in parts)):
+        make_pretraining(name, preset)
         train_run(name, preset, run)
     return run
 
 
-def train_run(name: str, preset_name: str, run: Run, device: str | None = None) -> None:
+def make_pretraining(name: str, preset: str) -> None:
+    """Make sure of the weights that an experiment starts from, if it starts from another's."""
+    if start := pretraining(name):
+        trained(start, preset)  # which starts from no other
+
+
+def train_run(name: str, preset: str, run: Run) -> None:
     """Train an experiment, on all ranks; write weights, tokenizer, history and manifest."""
     with distributed.first_rank_first():
-        task = make_task(name, preset_name)
+        task = make_task(name, preset)
         if distributed.rank() == 0:
-            for part in (
-                "manifest.json",
-                "metrics.json",
-                "diagnostics.json",
-            ):  # of weights that are about to change
+            for part in RESULTS:
                 (run.folder / part).unlink(missing_ok=True)
             save_tokenizer(task.tokenizer, run.folder / "tokenizer.json")
-    where = device or default_device()
-    config = model_config(task)
-    result = fit(task, config, run.folder, where)
+    device, config = default_device(), model_config(task)
+    result = fit(task, config, run.folder, device)
+    if distributed.rank() == 0:
+        write_json(run.folder / "manifest.json", make_manifest(task, config, result, device))
+    distributed.wait()  # for files that the next training may start from
+
+
+def make_manifest(
+    task: Task, config: Config, result: TrainingResult, device: str
+) -> dict[str, Any]:
+    """Describe a trained run: its configs, what it learnt from, and where."""
     train_rows = int((task.training_set.pairs["split"] == "train").sum())
     model = Decoder(config) if isinstance(config, DecoderConfig) else MLP(config)
-    manifest = {
-        "experiment": name,
-        "preset": preset_name,
+    return {
+        "experiment": task.name,
+        "preset": task.preset_name,
         "model": asdict(config),
         "training": asdict(training_config(task.experiment, task.preset, train_rows)),
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -92,11 +107,8 @@ def train_run(name: str, preset_name: str, run: Run, device: str | None = None) 
         "embedder": task.data.embedder,
         "result": {k: getattr(result, k) for k in ("best_val_loss", "best_step", "epochs")},
         "seconds": round(result.seconds, 1),
-        "environment": {**environment(where), "ranks": distributed.world()},
+        "environment": {**environment(device), "ranks": distributed.world()},
     }
-    if distributed.rank() == 0:
-        write_json(run.folder / "manifest.json", manifest)
-    distributed.wait()  # for files that the next training may start from
 
 
 def fit(
@@ -129,9 +141,13 @@ def make_objective(
 
 
 def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
-    """Decoder to start from: of a pretraining, or with the embedder's tables; None for neither."""
+    """Make the decoder to start from; None for weights at random.
+
+    That of the pretraining, which must be there; or one with the embedder's vectors of the tokens.
+    """
     if start := pretraining(task.name):
-        return load_decoder(config, trained(start, task.preset_name).folder / "model.safetensors")
+        run = Run(current().runs / start / task.preset_name)
+        return load_decoder(config, run.folder / "model.safetensors")
     if not task.experiment.embedding_init:
         return None
     model = Decoder(config)

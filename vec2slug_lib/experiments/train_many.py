@@ -17,7 +17,7 @@ from ..common.errors import Vec2SlugError
 from ..common.parallel import cores_each, threads
 from ..common.workspace import current
 from ..evaluation.records import Run
-from .run import fit
+from .run import fit, make_pretraining
 from .table import PRESETS, default_device, find, find_experiment, training_config
 from .task import make_task, model_config
 
@@ -83,7 +83,8 @@ def train_one(name: str, preset: str, retrain: bool, jobs: int) -> str:
 
 
 def estimate(name: str, preset_name: str = "book", batches: int = 3) -> float:
-    """Seconds that training takes here at most, from a few steps of the experiment."""
+    """Estimate the seconds that training takes here at most, by a few steps of the experiment."""
+    make_pretraining(name, preset_name)
     task = make_task(name, preset_name)
     with tempfile.TemporaryDirectory() as folder:
         seconds = fit(task, model_config(task), folder, default_device(), batches).seconds
