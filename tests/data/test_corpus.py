@@ -172,7 +172,7 @@ def test_another_source_in_the_same_folder_is_refused(tmp_path):
     write_jsonl(tmp_path / "a.jsonl", ROWS[:1])
     write_jsonl(tmp_path / "b.jsonl", ROWS[8:9])
     build(tmp_path / "a.jsonl", tmp_path / "out")
-    with pytest.raises(Vec2SlugError, match="holds the work of"):
+    with pytest.raises(Vec2SlugError, match="work of this source, got another job's: source"):
         build(tmp_path / "b.jsonl", tmp_path / "out")
 
 

@@ -126,7 +126,7 @@ def test_ids_and_texts_do_not_run_together_in_the_digest(tmp_path):
 
 def test_a_file_of_unknown_origin_is_not_overwritten(tmp_path):
     (tmp_path / "v.npy").write_bytes(b"mine")
-    with pytest.raises(Vec2SlugError, match="another"):
+    with pytest.raises(Vec2SlugError, match="files of something else"):
         embed_documents(IDS, TEXTS, Fake(), tmp_path / "v.npy")
     assert (tmp_path / "v.npy").read_bytes() == b"mine"
 

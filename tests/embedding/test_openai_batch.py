@@ -93,7 +93,7 @@ class Killed(BaseException):
     """As if the process had been killed."""
 
 
-@pytest.mark.parametrize("at", range(1, 24))
+@pytest.mark.parametrize("at", range(23))
 def test_a_job_that_was_killed_anywhere_goes_on(server, tmp_path, monkeypatch, at):
     server.endings, server.looks = ["expire"], 2
     count, write = iter(range(1000)), files.write_json
@@ -165,7 +165,7 @@ def test_a_refused_batch_is_explained_and_made_again(server, tmp_path):
 
 def test_another_jobs_files_are_refused(server, tmp_path):
     job(server, tmp_path / "out.npy").run()
-    with pytest.raises(Vec2SlugError, match="of another"):
+    with pytest.raises(Vec2SlugError, match="got another job's: documents is 20 here and 25 there"):
         job(server, tmp_path / "out.npy", TEXTS[:20])
     with pytest.raises(Vec2SlugError, match=r"\.npy"):
         job(server, tmp_path / "out.bin")

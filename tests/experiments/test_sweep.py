@@ -137,7 +137,7 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
 def test_a_folder_of_another_notebook_is_refused(notebook, tmp_path):
     sweep(notebook, [{"cap": 10}], tmp_path / "out")
     written(notebook, PARAMETERS, BODY + "\nmore = 1")
-    with pytest.raises(Vec2SlugError, match="another version"):
+    with pytest.raises(Vec2SlugError, match="this version of the notebook, got another job's"):
         sweep(notebook, [{"cap": 16}], tmp_path / "out")
 
 

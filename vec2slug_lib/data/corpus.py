@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
 from ..common.files import read_json, write_json
+from ..common.jobs import open_job
 from .deduplicate import global_filters
 from .executors import LOCAL, ExecutorConfig, Ranks, Slurm, make_executor
 from .filters import SCHEMA, ReadableFilter, _flat, local_filters
@@ -51,7 +52,8 @@ def build(
     out, local = out.resolve(), source != "fineweb-edu" and Path(source).exists()
     reader, files = open_source(str(Path(source).resolve()) if local else source)
     tasks = min(files, 1000)
-    _same_source(out, {"source": source, "tasks": tasks})
+    job = {"source": source, "tasks": tasks}
+    open_job(out / "job.json", job, f"{out} to hold the work of this source")
     writer = ParquetWriter(
         str(out / "ranks"), "${rank}.parquet", compression="zstd", adapter=_flat, schema=SCHEMA
     )
@@ -63,13 +65,6 @@ def build(
     funnel = {"source": Path(source).name, "steps": steps}
     write_json(out / "funnel.json", funnel)
     return funnel
-
-
-def _same_source(out: Path, job: dict[str, Any]) -> None:
-    path = out / "job.json"
-    if path.exists() and read_json(path) != job:
-        raise Vec2SlugError(f"{out} holds the work of {read_json(path)}, this run is {job}")
-    write_json(path, job)
 
 
 def _run_with_progress(executor: Ranks | Slurm, completions: Path, tasks: int) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, read_json, write_json
+from ..common.files import atomic
+from ..common.jobs import open_job
 from ..common.vectors import check_vectors
 from .base import Embedder, check_texts
 
@@ -37,9 +38,7 @@ def embed_documents(
     """
     out = Path(out)
     parts = out.with_name(f"{out.name}.parts")
-    job = checked_job(ids, texts, embedder, out)
-    if not manifest_of(out).exists():
-        write_json(manifest_of(out), job)
+    open_output(ids, texts, embedder, out)
     if not out.exists():
         files = list(_embed_parts(texts, embedder, parts))
         _join(files, len(texts), embedder.dimensions, parts / "whole.npy")
@@ -71,32 +70,19 @@ def manifest_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.json")
 
 
-def checked_job(
+def open_output(
     ids: Sequence[str], texts: Sequence[str], embedder: Embedder, out: Path
 ) -> dict[str, str | int]:
-    """What `describe` says of a job, if ``out`` is free for it or already its own.
+    """Claim ``out`` for a job, and return what `describe` says of it.
 
     Raises:
         Vec2SlugError: a bad text, a target that does not end in ``.npy``, or another job's files.
     """
     if out.suffix != ".npy":
         raise Vec2SlugError(f"expected an output path ending in .npy, got {out}")
-    job, manifest = describe(ids, texts, embedder), manifest_of(out)
-    if manifest.exists() or out.exists():
-        _check_same(job, manifest, out)
+    job = describe(ids, texts, embedder)
+    open_job(manifest_of(out), job, f"vectors of this job at {out}", out.exists())
     return job
-
-
-def _check_same(job: dict[str, str | int], manifest: Path, out: Path) -> None:
-    """Refuse to go on with, or to write over, what was made from something else."""
-    found = read_json(manifest) if manifest.exists() else {}
-    differing = {key: (job[key], found.get(key)) for key in job if job[key] != found.get(key)}
-    if differing:
-        key, (ours, theirs) = next(iter(differing.items()))
-        raise Vec2SlugError(
-            f"expected vectors of this job at {out}, got those of another: {key} is {ours} here "
-            f"and {theirs} there; choose another output, or remove {out}*"
-        )
 
 
 def _embed_parts(texts: Sequence[str], embedder: Embedder, folder: Path) -> Iterator[Path]:

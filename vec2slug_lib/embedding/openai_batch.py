@@ -22,7 +22,7 @@ from ..common.errors import Vec2SlugError
 from ..common.files import atomic, read_json, write_json
 from ..common.vectors import Floats, check_vectors
 from .base import slices
-from .job import checked_job, manifest_of
+from .job import open_output
 from .openai_client import explain
 from .openai_embedder import OpenAIEmbedder, cut
 
@@ -51,7 +51,7 @@ class BatchJob:
         self, ids: Sequence[str], texts: Sequence[str], embedder: OpenAIEmbedder, out: Path
     ) -> None:
         self.texts, self.embedder, self.out = texts, embedder, out
-        self.job = checked_job(ids, texts, embedder, out)
+        self.job = open_output(ids, texts, embedder, out)
         self.folder = out.with_name(f"{out.name}.batches")
 
     def run(self, wait: float = 60.0) -> None:
@@ -67,7 +67,6 @@ class BatchJob:
         if self.out.exists():
             shutil.rmtree(self.folder, ignore_errors=True)
             return
-        write_json(manifest_of(self.out), self.job)
         self.folder.mkdir(exist_ok=True)
         with tqdm(total=len(self.texts), unit=" documents", desc="batches", disable=None) as bar:
             while (found := self._step()) < len(self.texts):

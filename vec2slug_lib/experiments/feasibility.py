@@ -17,7 +17,8 @@ from datatrove.pipeline.filters.base_filter import BaseFilter
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, read_json, write_json
+from ..common.files import atomic, write_json
+from ..common.jobs import open_job
 from ..data.filters import MAX_TOKENS, MIN_TOKENS, LanguageFilter, ReadableFilter, TokenCountFilter
 from ..data.readers import open_source
 from ..evaluation.llm_baseline import Answer, dollars, summary
@@ -57,12 +58,12 @@ def draw(wanted: Mapping[str, int], tokenizer: Path, out: Path) -> pd.DataFrame:
         Vec2SlugError: a source has fewer such documents, or ``out`` is of other sources.
     """
     note = out.with_suffix(".json")
-    if note.is_file() and read_json(note) != dict(wanted):
-        raise Vec2SlugError(f"expected {out} to be of {dict(wanted)}, got {read_json(note)}")
+    if not out.is_file():
+        note.unlink(missing_ok=True)  # of documents that were never drawn
+    open_job(note, dict(wanted), f"{out} to be of these sources")
     if not out.is_file():
         rows = [row for source, count in wanted.items() for row in _take(source, count, tokenizer)]
         frame = pd.DataFrame(rows, columns=COLUMNS)
-        write_json(note, dict(wanted))
         with atomic(out) as temporary:
             frame.to_parquet(temporary, index=False, compression="zstd")
     return pd.read_parquet(out)

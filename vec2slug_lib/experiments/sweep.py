@@ -24,8 +24,9 @@ import nbformat
 import pandas as pd
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, read_json, write_json
-from ..common.parallel import Engine, threads
+from ..common.files import atomic
+from ..common.jobs import open_job
+from ..common.parallel import Engine, cores_each, threads
 from .parameters import check
 
 GLUED = "application/papermill.record/"  # media type of a glued value, before its key
@@ -111,7 +112,9 @@ def sweep(
         check(declared, {**declared, **cell})
     if jobs < 1:
         raise Vec2SlugError(f"expected jobs of 1 or more, got {jobs}")
-    _claim(out, source)
+    job = {"notebook_sha256": sha256(source.encode()).hexdigest()}
+    open_job(out / "sweep.json", job, f"{out} to hold a sweep of this version of the notebook")
+    _clean(out)
     waiting = [cell for cell in cells if not (out / f"{cell_name(cell)}.ipynb").is_file()]
     if progress:
         progress(len(cells) - len(waiting))
@@ -151,18 +154,6 @@ def _declared(source: str, notebook: Path) -> dict[str, Any]:
     return dict(names["declared"])
 
 
-def _claim(out: Path, source: str) -> None:
-    """Make the folder this notebook's, or refuse it."""
-    job, manifest = {"notebook_sha256": sha256(source.encode()).hexdigest()}, out / "sweep.json"
-    if manifest.is_file() and read_json(manifest) != job:
-        raise Vec2SlugError(
-            f"expected {out} to hold a sweep of this notebook, got one of another version of it; "
-            "choose another output folder, or remove that one"
-        )
-    write_json(manifest, job)
-    _clean(out)
-
-
 def _clean(out: Path) -> None:
     for left in out.glob(f"{SCRATCH}*.ipynb"):  # of a sweep or a worker that was killed
         left.unlink()
@@ -175,8 +166,7 @@ def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
     scratch = out / f"{SCRATCH}{uuid4().hex[:8]}-{name}.ipynb"  # of this try, and no other
     command = [sys.executable, "-c", PAPERMILL, str(notebook), str(scratch)]
     command += ["--no-progress-bar", "--cwd", str(notebook.parent), "-y", json.dumps(cell)]
-    share = str(max((os.cpu_count() or 1) // jobs, 1))
-    env = {"OMP_NUM_THREADS": share, **os.environ}
+    env = {"OMP_NUM_THREADS": str(cores_each(jobs)), **os.environ}
     read, write = os.pipe()  # nothing is ever written
     try:
         done = subprocess.run(

@@ -25,7 +25,8 @@ import pyarrow.compute as pc
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, check_file, file_sha256, read_json, whole_lines, write_json
+from ..common.files import atomic, check_file, file_sha256, whole_lines
+from ..common.jobs import open_job
 from ..common.parallel import Engine, processes
 from ..common.parquet import open_parquet
 from .beam_search import Candidate
@@ -81,7 +82,12 @@ class SlugJob:
         check_file(model / "model.json", None)
         hashes = file_sha256(model / "model.json"), file_sha256(graph_path(model, precision))
         job = cls(source, out, model, precision, column, workers, *hashes)
-        _claim(out, job)
+        description = {
+            "source": str(source), "column": column, "precision": precision,
+            "model_sha256": job.model_sha256, "graph_sha256": job.graph_sha256,
+        }  # fmt: skip
+        occupied = out.is_dir() and any(out.rglob("*.parquet"))
+        open_job(out / "slugs.json", description, f"slugs of this job in {out}", occupied)
         return job
 
     def files(self) -> dict[str, int]:
@@ -102,23 +108,6 @@ class SlugJob:
     def input(self, name: str) -> Path:
         """Where the vectors of a file are."""
         return self.source / name if self.source.is_dir() else self.source
-
-
-def _claim(out: Path, job: SlugJob) -> None:
-    manifest = out / "slugs.json"
-    wanted = {
-        "source": str(job.source), "column": job.column, "precision": job.precision,
-        "model_sha256": job.model_sha256, "graph_sha256": job.graph_sha256,
-    }  # fmt: skip
-    if manifest.is_file() and (found := read_json(manifest)) != wanted:
-        other = next(key for key in wanted if found.get(key) != wanted[key])
-        raise Vec2SlugError(
-            f"expected slugs of this job in {out}, got those of another: {other} is "
-            f"{wanted[other]} here and {found.get(other)} there; choose another folder"
-        )
-    if not manifest.is_file() and out.is_dir() and any(out.rglob("*.parquet")):
-        raise Vec2SlugError(f"expected slugs of this job in {out}, got files of something else")
-    write_json(manifest, wanted)
 
 
 def write_slug_tables(
@@ -282,9 +271,9 @@ def write_slugs(
         raise Vec2SlugError(f"expected to write {out} anew, but it is there: remove or rename it")
     part, note = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.part.json")
     settings = [*asked, list(vectors.shape), top_k, unique]
-    if part.exists() and (not note.exists() or read_json(note) != settings):
-        raise Vec2SlugError(f"expected {part} to be of the same vectors and settings: remove it")
-    write_json(note, settings)
+    if not part.exists():
+        note.unlink(missing_ok=True)  # of a part that was removed
+    open_job(note, settings, f"{part} to be of the same vectors and settings", part.exists())
     done = whole_lines(part)
     if progress and done:
         progress(done)
