@@ -1,22 +1,26 @@
 """Why a bag-of-words classifier says the same of every page: its outputs taken apart, in numpy.
 
-All functions work on one score for each of k clusters of words, N rows at a time.
+Scores are one for each of k clusters of words, N rows at a time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from chapters.ch03_order import pairwise_order, position_order
 from vec2slug_lib.common.slugs import MAX_WORDS, MIN_WORDS, words
 from vec2slug_lib.common.vectors import Bools, Doubles, Floats, Ints
 from vec2slug_lib.evaluation import intervals, metrics
+from vec2slug_lib.evaluation.intervals import Interval
+from vec2slug_lib.experiments.word_clusters import map_slug
 from vec2slug_lib.model.mlp import Clusters, Outputs, WordLists, cut, spell, top
+from vec2slug_lib.training.mlp_objective import base_rates
 
 RANKS = (1, 10, 100, 1000, 4000)  # of clusters by frequency, whose gradients are shown
 BANDS = (10, 100, 1000)  # last ranks of the frequency bands; one more takes the rest
@@ -28,6 +32,77 @@ def multi_hot(clusters: Clusters, size: int) -> Bools:
     for row, ids in zip(found, clusters, strict=True):
         row[list(ids)] = True
     return found
+
+
+def cluster_ids(
+    slugs: Sequence[str], mapping: Mapping[str, str], index: Mapping[str, int]
+) -> list[list[int]]:
+    """Return the clusters of each slug's words, in the slug's order.
+
+    Args:
+        slugs: N slugs.
+        mapping: every word of theirs, and the word that stands for it.
+        index: number of each of the words that stand for others.
+    """
+    return [[index[word] for word in words(map_slug(slug, mapping))] for slug in slugs]
+
+
+def constant_losses(train: Clusters, val: Clusters, size: int) -> tuple[float, float]:
+    """Compute the validation losses of a model that ignores the page, in nats.
+
+    It always answers with the frequency in training of each length and each of ``size`` clusters.
+
+    Returns:
+        Cross-entropy of the length, and binary cross-entropy of the words, a mean over clusters.
+    """
+    counts = [[len(ids) for ids in rows] for rows in (train, val)]
+    p, q = (np.bincount(rows, minlength=MAX_WORDS + 1)[MIN_WORDS:] / len(rows) for rows in counts)
+    length_loss = -(q * np.log(np.clip(p, 1e-6, 1))).sum()
+    p, q = (base_rates(rows, size).astype(float) for rows in (train, val))
+    return float(length_loss), float(-(q * np.log(p) + (1 - q) * np.log1p(-p)).mean())
+
+
+def by_frequency(clusters: Clusters, names: Sequence[str]) -> list[str]:
+    """Rank the words of k clusters by how many slugs have them, the most frequent first."""
+    return [names[i] for i in np.argsort(-base_rates(clusters, len(names)), kind="stable")]
+
+
+def constant_f1(slug: str, references: Sequence[str]) -> Doubles:
+    """Compute the Token F1 of one slug for every row, [N]."""
+    return metrics.token_overlap([slug] * len(references), references)[2]
+
+
+def best_constant(ranked: Sequence[str], references: Sequence[str]) -> str:
+    """Return the one slug that does best on all rows: the most frequent words, from 3 to 8.
+
+    Args:
+        ranked: words by descending frequency.
+        references: true slugs of the rows.
+    """
+    tried = ["-".join(ranked[:n]) for n in range(MIN_WORDS, MAX_WORDS + 1)]
+    return max(tried, key=lambda slug: float(constant_f1(slug, references).mean()))
+
+
+def gain_over_constant(predictions: pd.DataFrame, slug: str) -> Interval:
+    """Compare predictions (columns slug, prediction) with one slug for every row, by Token F1."""
+    references = predictions["slug"].tolist()
+    ours = metrics.token_overlap(predictions["prediction"].tolist(), references)[2]
+    theirs = constant_f1(slug, references)
+    return intervals.compare({"token_f1": ours}, {"token_f1": theirs})["token_f1"]
+
+
+def collapsed(diversity: Interval, favourites: Sequence[tuple[str, int]], rows: int) -> bool:
+    """Return whether a model collapses, by two criteria that must both hold.
+
+    Fewer than one slug in ten is distinct, by the whole of the interval, and the three most
+    frequent slugs serve more than one row in ten.
+
+    Args:
+        diversity: distinct slugs divided by all.
+        favourites: the most frequent slugs with their counts, three or more.
+        rows: number of all slugs.
+    """
+    return diversity["high"] < 0.1 and sum(n for _, n in favourites[:3]) > 0.1 * rows
 
 
 def log_odds(rates: Floats) -> Floats:

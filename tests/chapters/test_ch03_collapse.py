@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from chapters import ch03_collapse
 from hypothesis import given
@@ -217,3 +218,57 @@ def test_orders_share_their_words_and_stay_below_the_ceiling():
 def test_the_most_frequent_slugs():
     found = ch03_collapse.most_frequent(["a", "b", "a", "c", "a", "b"], 2)
     assert found == {"distinct": 3, "rows": 6, "most": [("a", 3), ("b", 2)]}
+
+
+def test_a_constant_pays_the_entropies_where_both_splits_are_alike():
+    slugs = [[0, 1, 2], [0, 1, 2, 3]] * 500
+    length_loss, word_loss = ch03_collapse.constant_losses(slugs, slugs, 4)
+    assert length_loss == pytest.approx(np.log(2))
+    # Three clusters are always there, one in half of the rows; base rates are smoothed a little.
+    assert word_loss == pytest.approx(np.log(2) / 4, abs=0.005)
+
+
+@given(st.integers(0, 99))
+def test_the_constant_s_losses_are_those_of_its_outputs(seed):
+    _, train = random_rows(30, seed)
+    _, val = random_rows(20, seed + 1)
+    rates = mlp_objective.base_rates(train, K).astype(float)
+    hot = ch03_collapse.multi_hot(val, K)
+    # Smoothed alike on both sides, as base rates are: half a row is added.
+    soft = (hot.sum(0) + 0.5) / (len(val) + 1)
+    plain = -(soft * np.log(rates) + (1 - soft) * np.log(1 - rates)).mean()
+    shares = {n: sum(len(ids) == n for ids in train) / len(train) for n in range(3, 9)}
+    length = -np.mean([np.log(max(shares[len(ids)], 1e-6)) for ids in val])
+    found = ch03_collapse.constant_losses(train, val, K)
+    assert found == pytest.approx((length, plain), rel=1e-5)
+
+
+def test_clusters_of_a_slug_are_those_of_its_words_in_order():
+    mapping, index = {"anne": "anne", "amelia": "anne", "in": "in"}, {"anne": 0, "in": 1}
+    assert ch03_collapse.cluster_ids(["amelia-in-anne", "in"], mapping, index) == [[0, 1, 0], [1]]
+
+
+def test_the_best_constant_takes_as_many_frequent_words_as_do_best():
+    ranked = ch03_collapse.by_frequency([[1, 0, 2], [2, 1], [2]], ["a", "b", "c"])
+    assert ranked == ["c", "b", "a"]
+    tried = list("abcdefgh")
+    assert ch03_collapse.best_constant(tried, ["a-b-c-x"] * 3) == "a-b-c"
+    assert ch03_collapse.best_constant(tried, ["d-e-f-g", "a-b-h-x"]) == "a-b-c-d-e-f-g-h"
+
+
+def test_the_gain_over_a_constant_is_the_difference_of_means():
+    rows = pd.DataFrame({"slug": ["a-b-c", "d-e-f"], "prediction": ["a-b-c", "x-y-z"]})
+    gain = ch03_collapse.gain_over_constant(rows, "a-b-c")
+    assert (gain["value"], gain["low"], gain["high"]) == (0, 0, 0)
+    gain = ch03_collapse.gain_over_constant(rows, "d-x-y")
+    assert gain["value"] == pytest.approx((1 - 1 / 3) / 2)
+
+
+@pytest.mark.parametrize(
+    ("high", "third", "expected"),
+    [(0.09, 6, True), (0.10, 6, False), (0.09, 5, False)],
+)
+def test_a_collapse_needs_both_criteria(high, third, expected):
+    diversity = {"value": 0.05, "low": 0.01, "high": high}
+    favourites = [("a", 30), ("b", 15), ("c", third), ("d", 50)]
+    assert ch03_collapse.collapsed(diversity, favourites, 500) is expected
