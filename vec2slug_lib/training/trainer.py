@@ -137,6 +137,39 @@ class Objective(Protocol):
 Score = Callable[[Any], dict[str, float]]
 
 
+class LearningRate:
+    """The learning rate of an optimiser, which nothing else sets: warm-up, then the schedule."""
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, config: TrainingConfig, total_steps: int
+    ) -> None:
+        self.optimizer, self.config, self.total_steps = optimizer, config, total_steps
+        self.plateaus = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+        )
+
+    @property
+    def value(self) -> float:
+        """Return the rate in use."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def begin_step(self, step: int) -> None:
+        """Set the rate of a step, counted from 1; at plateaus it is `end_evaluation` that does."""
+        config, end = self.config, self.total_steps + 1
+        if step <= config.warmup_steps:
+            rate = config.learning_rate * step / config.warmup_steps
+        elif config.schedule == "linear":
+            rate = config.learning_rate * (end - step) / (end - config.warmup_steps)
+        else:
+            return
+        self.optimizer.param_groups[0]["lr"] = rate
+
+    def end_evaluation(self, step: int, val_loss: float) -> None:
+        """Lower the rate if its schedule goes by plateaus and the validation loss is on one."""
+        if self.config.schedule == "plateau" and step > self.config.warmup_steps:
+            self.plateaus.step(val_loss)
+
+
 class Trainer:
     """State of one run: model, optimiser, schedule and counters. ``train`` drives it."""
 
@@ -150,9 +183,7 @@ class Trainer:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience
-        )
+        self.learning_rate = LearningRate(self.optimizer, config, self.total_steps)
         self.progress = Progress()
         self.identity = {**objective.identity, **asdict(config)}
         self.writes = distributed.rank() == 0
@@ -187,21 +218,10 @@ class Trainer:
         if not math.isfinite(loss):
             raise Vec2SlugError(f"expected a finite loss, got {loss} at step {state.step}")
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.grad_clip)
-        if (rate := self.planned_rate()) is not None:
-            self.optimizer.param_groups[0]["lr"] = rate
+        self.learning_rate.begin_step(state.step)
         self.optimizer.step()
         state.loss_sum += loss
         state.loss_steps += 1
-
-    def planned_rate(self) -> float | None:
-        """Learning rate of the step under way, where it does not hang on the validation loss."""
-        config, step = self.config, self.progress.step
-        if step <= config.warmup_steps:
-            return config.learning_rate * step / config.warmup_steps
-        if config.schedule == "linear":
-            left = self.total_steps + 1 - step
-            return config.learning_rate * left / (self.total_steps + 1 - config.warmup_steps)
-        return None
 
     def evaluate(self, score: Score | None) -> None:
         """Score the model on validation rows; keep it if it is the best; append to the history."""
@@ -212,24 +232,28 @@ class Trainer:
             "epoch": state.step / self.steps_per_epoch,
             "train_loss": state.loss_sum / state.loss_steps,
             **self.objective.validation(),
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.learning_rate.value,
             "seconds": round(state.seconds, 3),
             **(score(self.model) if score and self.writes else {}),
         }
         self.model.train()
         state.history.append(row)
         state.loss_sum, state.loss_steps = 0.0, 0
-        if state.step > self.config.warmup_steps and self.config.schedule == "plateau":
-            self.scheduler.step(row["val_loss"])
-        state.stale += 1
-        # A rate that falls to zero is a plan: its weights are those at the end.
-        if row["val_loss"] < state.best_val_loss or self.config.schedule == "linear":
-            state.best_val_loss, state.best_step, state.stale = row["val_loss"], state.step, 0
-            if self.writes:
-                self.objective.save(self.out_dir / WEIGHTS)
+        self.learning_rate.end_evaluation(state.step, row["val_loss"])
+        self.keep_best(row["val_loss"])
         if self.writes:
             with atomic(self.out_dir / HISTORY) as path:
                 path.write_text("".join(json.dumps(entry) + "\n" for entry in state.history))
+
+    def keep_best(self, val_loss: float) -> None:
+        """Write the weights if no validation loss was lower, or if the rate falls by plan."""
+        state = self.progress
+        state.stale += 1
+        # A rate that falls to zero is a plan: its weights are those at the end.
+        if val_loss < state.best_val_loss or self.config.schedule == "linear":
+            state.best_val_loss, state.best_step, state.stale = val_loss, state.step, 0
+            if self.writes:
+                self.objective.save(self.out_dir / WEIGHTS)
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -237,7 +261,7 @@ class Trainer:
             "identity": self.identity,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "scheduler": self.learning_rate.plateaus.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state() if self.device.type == "cuda" else None,
             "progress": asdict(self.progress),
@@ -265,7 +289,7 @@ class Trainer:
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        self.learning_rate.plateaus.load_state_dict(state["scheduler"])
         torch.set_rng_state(state["rng"].cpu())
         if state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"].cpu())
