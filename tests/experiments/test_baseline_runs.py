@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import is_valid
 from vec2slug_lib.data import dataset
@@ -12,7 +13,7 @@ from vec2slug_lib.data.examples import load_examples
 from vec2slug_lib.evaluation import metrics
 from vec2slug_lib.evaluation.records import FILES, open_run
 from vec2slug_lib.experiments import run as runs
-from vec2slug_lib.experiments.baseline_runs import BASELINES, find_baseline
+from vec2slug_lib.experiments.baseline_runs import BASELINES, FROM_VECTORS, find_baseline
 from vec2slug_lib.experiments.run import example_slugs, record
 
 FRACTIONS = [f"vote+share={2.0**-power:g}" for power in (1, 2, 3, 4)]  # of chapter 14
@@ -56,6 +57,16 @@ def test_fewer_pages_and_neighbours_are_variants(folder):
     assert one.map(lambda slug: slug.count("-")).between(2, 7).all()
 
 
+def test_the_command_makes_several_and_makes_them_anew(folder, capsys):
+    assert main(["train", "title", "random", "--preset", "smoke"]) == 0
+    first = capsys.readouterr().out
+    assert [line for line in first.splitlines() if line[0] != " "] == ["title", "random"]
+    written = folder / "title" / "smoke" / "metrics.json"
+    written.write_text("{}")
+    assert main(["train", "title", "random", "--preset", "smoke", "--retrain"]) == 0
+    assert capsys.readouterr().out == first
+
+
 def test_unknown_settings_are_refused(folder):
     with pytest.raises(Vec2SlugError, match="field of baseline vote to be one of train_fraction"):
         record("vote+beam=4", "smoke")
@@ -77,3 +88,13 @@ def test_committed_records_are_of_the_committed_data(name):
     assert f1.mean() == pytest.approx(run.value("token_f1"))
     assert np.isnan(predictions["score"]).all()
     assert len(run.examples) in (0, len(load_examples()))
+
+
+@pytest.mark.parametrize(("name", "rows"), [("random", 5000), ("nearest", 128), ("vote", 128)])
+def test_committed_records_are_what_the_baselines_write(name, rows):
+    data = dataset.load()
+    train, test = data.part("train"), data.test_rows()
+    slugs = FROM_VECTORS[name](train, test.vectors[:rows], BASELINES[name])
+    same = open_run(name, "book").predictions["prediction"].iloc[:rows] == slugs
+    # Another processor may add up a cosine in another order, and so turn a tie.
+    assert same.mean() > 0.98

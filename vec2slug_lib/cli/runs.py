@@ -18,14 +18,14 @@ def train(argv: Sequence[str]) -> int:
     Started by `torchrun`, it trains one experiment on all processes.
     """
     parser = argparse.ArgumentParser("vec2slug train")
-    parser.add_argument(
-        "experiments", nargs="*", help="ids in the table, such as 3i, or 3h+max_slug_tokens=16"
-    )
+    known = "ids in the table, such as 3i, or 3h+max_slug_tokens=16; or a baseline, such as vote"
+    parser.add_argument("experiments", nargs="*", help=known)
     parser.add_argument("--all", action="store_true", help="every experiment of the table")
     parser.add_argument("--preset", default="book")
     parser.add_argument("--retrain", action="store_true", help="even if the record is there")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     options = parser.parse_args(argv)
+    from ..experiments.baseline_runs import is_baseline
     from ..experiments.run import record
     from ..experiments.table import EXPERIMENTS
     from ..experiments.train_many import train_many
@@ -40,9 +40,10 @@ def train(argv: Sequence[str]) -> int:
             return 0
         retrain = False
     elif len(names) > 1:
-        train_many(names, options.preset, options.retrain, options.jobs)
+        trained = [name for name in names if not is_baseline(name)]
+        train_many(trained, options.preset, options.retrain, options.jobs)
     for name in names:
-        run = record(name, options.preset, retrain)
+        run = record(name, options.preset, retrain or (options.retrain and is_baseline(name)))
         print(name)
         for metric, found in run.metrics.items():
             print(f"  {metric:20} {found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]")
