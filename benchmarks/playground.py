@@ -47,12 +47,10 @@ TEXT = """async text => {
 CALLS = """async rows => {
   const read = async name => (await fetch("/play/" + name)).arrayBuffer();
   const runtime = await import("/play/ort.wasm.bundle.min.mjs");
-  const { CachedStepper } = await import("/play/stepper.js");
+  const { CachedStepper, openSession } = await import("/play/stepper.js");
   runtime.env.wasm.wasmBinary = await read("ort-wasm-simd-threaded.wasm");
   runtime.env.wasm.numThreads = 1;
-  const extra = { session: { disable_quant_qdq: "1" } };
-  const graph = await read("model_quantized.onnx");
-  const session = await runtime.InferenceSession.create(graph, { extra });
+  const session = await openSession(runtime, await read("model_quantized.onnx"));
   const { model } = JSON.parse(new TextDecoder().decode(await read("model.json")));
   const stepper = new CachedStepper(runtime, session, model);
   const run = async count => {

@@ -26,6 +26,17 @@ import { BOS, EOS, FIRST, HYPHEN } from "./vocabulary.js";
  * @property {number} [head_dim]
  */
 
+/**
+ * @param {Runtime} runtime
+ * @param {ArrayBuffer} graph
+ * @returns {Promise<Session>}
+ */
+export function openSession(runtime, graph) {
+  // Products of bytes stay as the graph has them; see vec2slug_lib/release/step_graph.py.
+  const extra = { session: { disable_quant_qdq: "1" } };
+  return runtime.InferenceSession.create(graph, { executionProviders: ["wasm"], extra });
+}
+
 export class CachedStepper {
   /**
    * @param {Runtime} runtime

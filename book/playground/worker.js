@@ -1,6 +1,7 @@
 // The model at work, beside the page, so that the page never waits.
 
 import { Predictor, Reader } from "./predictor.js";
+import { openSession } from "./stepper.js";
 
 /** @typedef {typeof import("onnxruntime-common")} Runtime */
 /** @typedef {{name: string, bytes: number}} File */
@@ -20,11 +21,11 @@ const ANSWERS = {
     runtime = await import("./ort.wasm.bundle.min.mjs");
     runtime.env.wasm.wasmBinary = binary;
     runtime.env.wasm.numThreads = 1; // a static host cannot isolate the page, as threads demand
-    predictor = new Predictor(runtime, await open(graph), json(sidecar), settings);
+    predictor = new Predictor(runtime, await openSession(runtime, graph), json(sidecar), settings);
   },
   async reader({ base, files, limit }) {
     const [graph, tokenizer] = await fetched(base, files);
-    reader = new Reader(runtime, await open(graph), json(tokenizer), limit);
+    reader = new Reader(runtime, await openSession(runtime, graph), json(tokenizer), limit);
   },
   async slug({ vector, topK }) {
     const began = performance.now();
@@ -37,21 +38,11 @@ const ANSWERS = {
     const read = performance.now() - began;
     return { ...(await ANSWERS.slug({ vector, topK })), read };
   },
-  async tokens({ texts }) {
-    return texts.map((/** @type {string} */ text) => reader.tokenizer.encode(text));
-  },
 };
 
 /** @param {ArrayBuffer} data */
 function json(data) {
   return JSON.parse(new TextDecoder().decode(data));
-}
-
-/** @param {ArrayBuffer} graph */
-function open(graph) {
-  // Products of bytes stay as the graph has them; see vec2slug_lib/release/step_graph.py.
-  const extra = { session: { disable_quant_qdq: "1" } };
-  return runtime.InferenceSession.create(graph, { executionProviders: ["wasm"], extra });
 }
 
 /**
