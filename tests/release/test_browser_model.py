@@ -1,4 +1,7 @@
-"""The playground in Chromium: the slugs of Python, and every control as a person would use it."""
+"""The playground in Chromium: the slugs of Python, and every control as a person would use it.
+
+What its scripts compute is compared with Python, case by case, in `test_browser_parity.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,22 @@ import shutil
 from contextlib import contextmanager
 
 import numpy as np
+import onnx
 import pytest
+import torch
 from axe_playwright_python.sync_playwright import Axe
 from browser import BOOK, SCREENS, open_model, served, until, visit
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from onnx.helper import make_node
 
 from vec2slug_lib.common.files import read_json
 from vec2slug_lib.data import dataset
-from vec2slug_lib.embedding.minilm import MAX_TOKENS, MiniLMEmbedder, model_folder
+from vec2slug_lib.embedding.minilm import MiniLMEmbedder
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
 from vec2slug_lib.inference.steppers import GRAPHS
 from vec2slug_lib.release.browser import RUNTIME, collect
 
 PAGE = "notebooks/13_playground.html"
 FILES = BOOK / "_static/playground"
-CLOSE = 1e-3  # scores nearer than this may change places
 SLUGS = """async ([rows, topK]) => {
   const found = [];
   for (const row of rows) {
@@ -35,7 +37,7 @@ SLUGS = """async ([rows, topK]) => {
 
 
 @pytest.fixture(scope="module")
-def page(browser, root):
+def model(browser, root):
     """The playground's page, not started, with the model open behind it."""
     with visit(browser, root + PAGE, root) as (page, problems):
         open_model(page, f"{root}_static/playground/")
@@ -43,69 +45,75 @@ def page(browser, root):
         assert not problems
 
 
-def in_browser(page, rows, top_k):
+def in_browser(model, rows, top_k=5):
     """Candidates of each row."""
-    return page.evaluate(SLUGS, [np.asarray(rows, np.float32).tolist(), top_k])
+    return model.evaluate(SLUGS, [np.asarray(rows, np.float32).tolist(), top_k])
 
 
-def test_the_best_slug_is_that_of_python(page):
+def copy_with_exact_products(release, folder):
+    """Copy a release whose int8 graph multiplies the same bytes, but as float32.
+
+    Where a processor lacks VNNI, onnxruntime's sums of products of bytes overflow; in a browser
+    they never do.
+    """
+    shutil.copy(release / "model.json", folder)
+    model, nodes = onnx.load(release / GRAPHS["int8"]), []
+    for node in model.graph.node:
+        if node.op_type != "MatMulIntegerToFloat":
+            nodes.append(node)
+            continue
+        x, codes, scale, scales, zero, _, bias = node.input
+        (out,) = node.output
+        nodes += [
+            make_node("DequantizeLinear", [x, scale, zero], [f"{out}_x"]),
+            make_node("DequantizeLinear", [codes, scales], [f"{out}_codes"], axis=1),
+            make_node("MatMul", [f"{out}_x", f"{out}_codes"], [f"{out}_product"]),
+            make_node("Add", [f"{out}_product", bias], [out]),
+        ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, folder / GRAPHS["int8"])
+
+
+def compared(pages, others):
+    """Differences of the scores of slugs in both, and whether each row's best slug is the same."""
+    gaps = [
+        abs(score - dict(other)[slug])
+        for candidates, other in zip(pages, others, strict=True)
+        for slug, score in candidates
+        if slug in dict(other)
+    ]
+    pairs = zip(pages, others, strict=True)
+    return np.array(gaps), np.array([one[0][0] == other[0][0] for one, other in pairs])
+
+
+def test_the_best_slug_is_that_of_python(model, tmp_path):
+    """Allow for values that lie between two bytes: float32 rounds them up or down by chance.
+
+    Each such value adds to the error of int8 no more than rounding has put there already, one of
+    thousands. So the allowance is a part of that error, as this very machine has it.
+    """
     rows = dataset.load().part("test").vectors[:200]
-    expected = SlugPredictor.from_dir(precision="int8").predict_topk(rows, 8)
-    pairs = list(zip(in_browser(page, rows, 8), map(dict, expected), strict=True))
-    same = [found[0][0] == next(iter(scores)) for found, scores in pairs]
-    assert np.mean(same) >= 0.99
-    for found, scores in pairs:
-        assert scores.get(found[0][0], 0) == pytest.approx(max(scores.values()), abs=CLOSE)
-    gaps = [abs(score - scores[slug]) for found, scores in pairs for slug, score in found[:1]]
-    # Where a value lies between two bytes, either may be taken: few scores feel it.
-    assert np.median(gaps) < 1e-5
-    assert np.max(gaps) < 0.02
+    exact = SlugPredictor.from_dir().predict_topk(rows, 8)
+    copy_with_exact_products(DEFAULT_MODEL, tmp_path)
+    python = SlugPredictor.from_dir(tmp_path, precision="int8").predict_topk(rows, 8)
+    found = in_browser(model, rows, 8)
+    errors, unchanged = compared(python, exact)
+    gaps, same = compared(found, python)
+    assert np.median(gaps) < np.median(errors) / 10
+    assert np.max(gaps) <= np.max(errors)
+    assert np.mean(~same) <= np.mean(~unchanged) / 3
+    for candidates, others in zip(found, map(dict, python), strict=True):
+        (slug, _), best = candidates[0], max(others, key=others.get)
+        if slug in others and best in dict(candidates):  # else a beam has dropped one of the two
+            assert others[best] - others[slug] <= 2 * np.max(errors)
 
 
-def test_all_candidates_of_tiny_models_are_those_of_python(browser, release, tmp_path):
-    # In float32, so that nothing is rounded to bytes.
-    made, exact = tmp_path / "playground", tmp_path / "exact"
-    shutil.copytree(release, exact)
-    shutil.copy(release / GRAPHS["float32"], exact / GRAPHS["int8"])
-    assert not collect(FILES, exact, FILES / "reader.onnx", FILES, made)
-    rows = np.random.default_rng(0).normal(size=(40, 24)).astype(np.float32)
-    with served(tmp_path) as home, visit(browser, f"{home}playground/files.json", home) as opened:
-        page, _ = opened  # the icon that a browser asks for is not there
-        open_model(page, f"{home}playground/", reader=False)
-        for top_k in (1, 8):
-            found = in_browser(page, rows, top_k)
-            expected = SlugPredictor.from_dir(release).predict_topk(rows, top_k)
-            for row, candidates in zip(found, expected, strict=True):
-                # Of an untrained model, many candidates are as good as equal.
-                scores = [candidate.score for candidate in candidates]
-                assert [score for _, score in row] == pytest.approx(scores, abs=CLOSE)
-                known = dict(candidates)
-                shared = [(slug, score) for slug, score in row if slug in known]
-                assert len(shared) >= len(candidates) - 1
-                for slug, score in shared:
-                    assert score == pytest.approx(known[slug], abs=CLOSE)
-
-
-letters = st.characters(exclude_categories=["Cs", "Cn", "Co"], max_codepoint=0x2FFFF)
-texts = st.text(letters | st.sampled_from(" \t\nabcdeéßÅ中國'’-.!#_"), max_size=60)
-
-
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
-@given(st.lists(texts, min_size=10, max_size=30))
-def test_tokens_are_those_of_the_tokenizers_library(page, many):
-    tokenizer = Tokenizer.from_file(str(model_folder() / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
-    many += ["[SEP] and [MASK]", "a" * 101, "word " * 300, "naïve café İstanbul ǅ ΑΣ"]
-    expected = [tokenizer.encode(text).ids for text in many]
-    assert page.evaluate("texts => client.ask('tokens', { texts })", many) == expected
-
-
-def test_vectors_of_texts_lie_beside_those_of_the_float32_weights(page):
+def test_vectors_of_texts_lie_beside_those_of_the_float32_weights(model):
     texts = ["How to bake bread at home", "The eruption of Mount St. Helens in May 1980"]
     ask = "async text => Array.from((await client.ask('text', { text, topK: 1 })).vector)"
-    found = np.array([page.evaluate(ask, text) for text in texts])
-    cosines = (found * MiniLMEmbedder().embed(texts)).sum(axis=1)
+    found = np.array([model.evaluate(ask, text) for text in texts])
+    cosines = (found * MiniLMEmbedder("cpu", torch.float32).embed(texts)).sum(axis=1)
     assert cosines.min() > 0.98
     assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-5)
 
@@ -159,19 +167,18 @@ def shown(page):
 
 def written(candidates):
     """Candidates as the table should have them."""
-    return [(candidate.slug, f"{candidate.score:.3f}") for candidate in candidates]
+    return [(slug, f"{score:.3f}") for slug, score in candidates]
 
 
-def test_examples_show_text_reference_and_candidates(browser, root):
+def test_examples_show_text_reference_and_candidates(browser, root, model):
     examples = read_json(FILES / "examples.json")
     assert len(examples) >= 10
-    vectors = np.array([example["vector"] for example in examples], np.float32)
-    expected = SlugPredictor.from_dir(precision="int8").predict_topk(vectors, 5)
+    expected = in_browser(model, [example["vector"] for example in examples[1:4]])
     with started(browser, root) as page:
-        for example, candidates in list(zip(examples, expected, strict=True))[1:4]:
+        for example, candidates in zip(examples[1:4], expected, strict=True):
             pick = page.get_by_label("Example", exact=True).last
             found = slug_after(page, pick.select_option, label=example["title"])
-            assert found == candidates[0].slug
+            assert found == candidates[0][0]
             assert shown(page) == written(candidates)
             assert example["slug"] in page.locator("#v2s-playground").inner_text()
             said = page.get_by_role("region", name="Text of the example").inner_text()
@@ -188,9 +195,9 @@ def test_typing_shows_the_slug_without_a_button(browser, root):
         wait_for_slug(page, "volcan|iceland")
 
 
-def test_numbers_are_checked_and_used(browser, root):
+def test_numbers_are_checked_and_used(browser, root, model):
     vector = dataset.load().part("test").vectors[0]
-    expected = SlugPredictor.from_dir(precision="int8").predict(vector[None])[0]
+    ((expected, _), *_), *_ = in_browser(model, vector[None])
     with started(browser, root) as page:
         page.get_by_label("Numbers", exact=True).check()
         field, use = page.get_by_label("A vector of 384"), page.get_by_text("Use these numbers")
@@ -262,14 +269,13 @@ def test_nothing_is_left_of_a_vector_whose_bands_are_all_zero(browser, root):
         assert "from 1 to 384" in page.locator(".v2s-strip-box p").inner_text()
 
 
-def test_the_way_between_two_examples(browser, root):
+def test_the_way_between_two_examples(browser, root, model):
     examples = read_json(FILES / "examples.json")[:2]
-    vectors = np.array([example["vector"] for example in examples], np.float32)
-    expected = SlugPredictor.from_dir(precision="int8").predict(vectors)
+    expected = in_browser(model, [example["vector"] for example in examples])
     with started(browser, root) as page:
         slug_after(page, page.get_by_label("Between two").check)
         way = page.get_by_label("Way", exact=True)
-        for key, slug in (("End", expected[1]), ("Home", expected[0])):
+        for key, slug in (("End", expected[1][0][0]), ("Home", expected[0][0][0])):
             assert slug_after(page, way.press, key) == slug
         assert "0 % of the way" in page.locator("#v2s-playground").inner_text()
 
