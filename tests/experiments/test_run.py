@@ -1,4 +1,6 @@
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -42,6 +44,24 @@ def test_a_run_killed_while_decoding_is_not_trained_again(tmp_path, monkeypatch)
     (run.folder / "metrics.json").unlink()
     monkeypatch.setattr(runs, "train_run", None)
     assert record("3h", "smoke").metrics == metrics
+
+
+@pytest.mark.parametrize("retrain", [False, True])
+def test_two_that_ask_for_a_record_make_it_one_after_the_other(tmp_path, monkeypatch, retrain):
+    monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
+    make, events = runs.make_record, []
+
+    def slow(*arguments):
+        events.append("begin")
+        make(*arguments)
+        time.sleep(0.3)
+        events.append("end")
+
+    monkeypatch.setattr(runs, "make_record", slow)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: record("random", "smoke", retrain), range(2))
+    assert one.metrics == other.metrics
+    assert events == ["begin", "end"] * (2 if retrain else 1)
 
 
 def test_targets_over_clusters_hold_representatives_only(tmp_path, monkeypatch):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from filelock import FileLock
 
 from ..common.files import write_json
 from ..common.vocabulary import EOS
@@ -38,21 +40,37 @@ RESULTS = ("manifest.json", "metrics.json", "diagnostics.json")  # void when wei
 def record(name: str, preset: str = "book", retrain: bool = False) -> Run:
     """Read the record of an experiment or a baseline; make it if it is missing.
 
-    What notebooks call.
+    What notebooks call. Of two processes that ask for one record, the second waits and reads it.
 
     Raises:
         Vec2SlugError: unknown name or preset.
     """
-    untrained = is_baseline(name)
-    if not untrained:
+    if not is_baseline(name):
         find_experiment(name)
     find(PRESETS, "preset", preset)
-    if retrain or not Run(current().runs / name / preset).complete:
-        if untrained:
-            make_baseline(name, preset)
-        else:
-            evaluate_run(trained(name, preset, retrain))
+    run = Run(current().runs / name / preset)
+    if retrain or not run.complete:
+        with lock(run):
+            if retrain or not run.complete:  # another process may have made it meanwhile
+                make_record(name, preset, retrain)
     return open_run(name, preset)
+
+
+def make_record(name: str, preset: str, retrain: bool = False) -> None:
+    """Compute a baseline's slugs, or train an experiment and score it."""
+    if is_baseline(name):
+        make_baseline(name, preset)
+    else:
+        evaluate_run(trained(name, preset, retrain))
+
+
+def lock(run: Run) -> AbstractContextManager[object]:
+    """Return the lock of a record, for those who make it."""
+    if distributed.rank() > 0:  # they wait for the first one, which has it
+        return nullcontext()
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    # A singleton, so that one process may take it twice.
+    return FileLock(run.folder.with_name(f".{run.folder.name}.lock"), is_singleton=True)
 
 
 def trained(name: str, preset: str, retrain: bool = False) -> Run:
@@ -63,9 +81,15 @@ def trained(name: str, preset: str, retrain: bool = False) -> Run:
     run = Run(current().runs / name / preset)
     # The manifest is written when training is done: one that is there spares it.
     parts = (run.folder / "manifest.json", run.folder / "model.safetensors")
-    if distributed.agree(retrain or not all(part.is_file() for part in parts)):
-        make_pretraining(name, preset)
-        train_run(name, preset, run)
+
+    def wanted() -> bool:
+        return distributed.agree(retrain or not all(part.is_file() for part in parts))
+
+    if wanted():
+        with lock(run):
+            if wanted():  # another process may have trained it meanwhile
+                make_pretraining(name, preset)
+                train_run(name, preset, run)
     return run
 
 
