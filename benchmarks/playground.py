@@ -24,7 +24,7 @@ from browser import chromium, open_model, served, until
 from vec2slug_lib.common.files import read_json, write_json
 from vec2slug_lib.data import dataset
 from vec2slug_lib.data.examples import load_examples
-from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.embedding.registry import open_embedder
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
 from vec2slug_lib.release.browser import collect
 
@@ -137,7 +137,7 @@ def measure(page: Any, options: argparse.Namespace) -> dict[str, Any]:
         if i + 1 in (options.warm, options.generations):
             memories.append(memory())
     read = [page.evaluate(TEXT, text) for text in tqdm(texts, unit="text")]
-    exact = MiniLMEmbedder().embed(texts)
+    exact = open_embedder().embed(texts)
     cosines = (np.array([vector for vector, _ in read]) * exact).sum(axis=1)
     calls = page.evaluate(CALLS, [1, options.beam])
     pairs = [(slug, score) for slug, score, _, _ in found[: options.rows]]

@@ -14,7 +14,7 @@ from chapters.figures import COLOURS, bars
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Doubles
 from vec2slug_lib.data.examples import example_vectors, load_examples
-from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.embedding.registry import open_embedder
 from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import Run
 
@@ -31,7 +31,7 @@ def nearest_words(counts: pd.Series, count: int = 6) -> pd.DataFrame:
         counts: slugs with each word.
         count: words an article.
     """
-    embedder, frequent = MiniLMEmbedder(), counts.index[counts > 1].tolist()
+    embedder, frequent = open_embedder(), counts.index[counts > 1].tolist()
     vectors = [embedder.embed(frequent[part]) for part in embedder.batches(frequent)]
     cosines = example_vectors(embedder) @ np.concatenate(vectors).T
     nearest = cosines.argsort(axis=1)[:, ::-1][:, :count]

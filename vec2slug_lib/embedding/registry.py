@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..common.errors import Vec2SlugError
 from .base import Embedder
+
+if TYPE_CHECKING:
+    from .minilm import MiniLMEmbedder
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class EmbedderInfo:
 
 
 @cache  # loading its weights takes a second
-def _open_minilm() -> Embedder:
+def open_minilm() -> MiniLMEmbedder:
+    """Open the local embedder, which unlike others has vectors of single tokens too."""
     from .minilm import MiniLMEmbedder
 
     return MiniLMEmbedder()
@@ -63,7 +67,7 @@ SMALL = "text-embedding-3-small"  # the study's
 EMBEDDERS = {
     info.key: info
     for info in (
-        EmbedderInfo(DEFAULT, "all-MiniLM-L6-v2", 384, 256, _open_minilm, local=True),
+        EmbedderInfo(DEFAULT, "all-MiniLM-L6-v2", 384, 256, open_minilm, local=True),
         _openai(SMALL, 1536),
         _openai("text-embedding-3-large", 3072),
         _openai("text-embedding-ada-002", 1536),

@@ -15,8 +15,7 @@ from ..common.vectors import Floats
 from ..common.vocabulary import SPECIALS
 from ..data.dataset import Dataset
 from ..data.examples import load_examples, vectors_by
-from ..embedding.minilm import MiniLMEmbedder
-from ..embedding.registry import open_embedder
+from ..embedding.registry import open_embedder, open_minilm
 from ..evaluation import intervals, metrics
 from ..evaluation.records import Metrics, Run, save_results
 from ..inference.beam_search import Beams, Candidate, DecodingConfig, greedy, search
@@ -148,7 +147,7 @@ def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
 
     BERTScore is taken with the local MiniLM, so its level is not that of the study's roberta-large.
     """
-    bert = MiniLMEmbedder().token_embeddings
+    bert = open_minilm().token_embeddings
     guesses, references = predictions["prediction"].tolist(), predictions["slug"].tolist()
     return metrics.evaluate(guesses, references, vectors, bert)
 
