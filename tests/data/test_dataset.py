@@ -144,6 +144,23 @@ def test_splits_and_samples(folder):
         np.testing.assert_array_equal(vector, data.vectors[position])
 
 
+def test_what_a_caller_changes_stays_with_the_caller(folder):
+    first = dataset.load(folder)
+    expected = first.vectors.copy(), first.slugs
+    first.vectors[:] = 0
+    first.pairs["slug"] = "mine"
+    second = dataset.load(folder)
+    np.testing.assert_array_equal(second.vectors, expected[0])
+    assert second.slugs == expected[1]
+
+
+def test_a_folder_that_has_changed_is_read_anew(folder):
+    first = dataset.load(folder)
+    path = folder / "embeddings.minilm.npz"
+    dataset.save_vectors(path, first.vectors[::-1], first.pairs["id"])
+    np.testing.assert_allclose(dataset.load(folder).vectors, first.vectors[::-1], atol=0.01)
+
+
 def test_thinning_takes_training_rows_alone_and_nests(folder):
     whole = dataset.load(folder)
     assert whole.subsample(1.0) is whole

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from ..embedding.registry import DEFAULT
 COLUMNS = ["id", "source", "url", "slug", "token_count", "split", "cluster"]
 SEED = 42
 TEST_ROWS = 5000
+Codes = tuple[npt.NDArray[np.int8], Floats]  # of vectors, see `quantise`
 
 
 def ids_digest(ids: pd.Series) -> str:
@@ -36,8 +38,8 @@ def save_vectors(path: Path, vectors: Floats, ids: pd.Series) -> None:
         np.savez_compressed(temporary, codes=codes, scales=scales, ids=np.array(ids_digest(ids)))
 
 
-def load_vectors(path: Path, ids: pd.Series) -> Floats:
-    """Unit rows ``[N, d]`` float32 in the order of ``ids``.
+def read_codes(path: Path, ids: pd.Series) -> Codes:
+    """Read int8 codes ``[N, d]`` and their scales ``[N]``, in the order of ``ids``.
 
     Raises:
         Vec2SlugError: the file is missing or truncated, or belongs to other rows.
@@ -51,7 +53,7 @@ def load_vectors(path: Path, ids: pd.Series) -> Floats:
         raise Vec2SlugError(f"expected int8 vectors in {path}, but: {error}") from error
     if digest != ids_digest(ids):
         raise Vec2SlugError(f"expected the vectors of these {len(ids)} pairs in {path}, got others")
-    return dequantise(codes, scales)
+    return codes, scales
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,7 @@ class Dataset:
 
     def sample(self, n: int, seed: int = SEED) -> Dataset:
         """A uniform draw of ``n`` rows, in their order; all rows if there are no more."""
-        if n >= len(self.pairs):
-            return self
-        chosen = np.random.default_rng(seed).choice(len(self.pairs), n, replace=False)
-        return self.rows(np.sort(chosen))
+        return self if n >= len(self.pairs) else self.rows(_drawn(len(self.pairs), n, seed))
 
     def subsample(self, fraction: float, seed: int = SEED) -> Dataset:
         """Keep a random fraction of the training rows; a smaller one lies within a larger one."""
@@ -109,8 +108,13 @@ def embedder_of(folder: Path) -> str:
     return found[0]
 
 
+def _drawn(count: int, n: int, seed: int) -> npt.NDArray[np.int64]:
+    """Draw ``n`` of ``count`` positions; ascending."""
+    return np.sort(np.random.default_rng(seed).choice(count, n, replace=False))
+
+
 def load(folder: Path | None = None, limit: int | None = None) -> Dataset:
-    """The data set on disk.
+    """Load the data set; the last one that was read stays in memory, as int8.
 
     Args:
         folder: default: the data folder of the workspace.
@@ -120,6 +124,23 @@ def load(folder: Path | None = None, limit: int | None = None) -> Dataset:
         Vec2SlugError: a file is missing, truncated or does not belong to the other.
     """
     folder = folder or current().data
+    pairs, (codes, scales), embedder = _read(folder, _versions(folder))
+    if limit is not None and limit < len(pairs):
+        drawn = _drawn(len(pairs), limit, SEED)
+        pairs, codes, scales = pairs.iloc[drawn].reset_index(drop=True), codes[drawn], scales[drawn]
+    return Dataset(pairs.copy(), dequantise(codes, scales), embedder)
+
+
+def _versions(folder: Path) -> tuple[tuple[Path, int, int], ...]:
+    """List a data folder's files with their times and sizes, which change when they do."""
+    paths = [folder / "pairs.parquet", *sorted(folder.glob("embeddings.*.npz"))]
+    stats = [(path.absolute(), path.stat()) for path in paths if path.is_file()]
+    return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+
+
+@lru_cache(maxsize=1)
+def _read(folder: Path, _: tuple[tuple[Path, int, int], ...]) -> tuple[pd.DataFrame, Codes, str]:
+    """Read pairs, codes and the embedder's key from a folder whose files have these versions."""
     path = folder / "pairs.parquet"
     try:
         pairs = pd.read_parquet(path)
@@ -128,6 +149,4 @@ def load(folder: Path | None = None, limit: int | None = None) -> Dataset:
     if list(pairs.columns) != COLUMNS:
         raise Vec2SlugError(f"expected columns {COLUMNS} in {path}, got {list(pairs.columns)}")
     embedder = embedder_of(folder)
-    vectors = load_vectors(folder / f"embeddings.{embedder}.npz", pairs["id"])
-    dataset = Dataset(pairs, vectors, embedder)
-    return dataset if limit is None else dataset.sample(limit)
+    return pairs, read_codes(folder / f"embeddings.{embedder}.npz", pairs["id"]), embedder
