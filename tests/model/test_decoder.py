@@ -194,7 +194,7 @@ def test_the_word_head_speaks_through_the_output_layer_at_every_step():
         for block in model.blocks:
             x, _ = block(x)
         torch.testing.assert_close(model(src, ids), model.unembed(x[:, 1:] + topic[:, None]))
-    with pytest.raises(Vec2SlugError, match="with a word head, got one with head_dim 0"):
+    with pytest.raises(Vec2SlugError, match="with a bag-of-words head, got head_dim 0"):
         tiny_model().word_logits(src)
 
 

@@ -65,7 +65,7 @@ def test_weights_are_those_the_model_uses(model, vectors):
 def test_states_lead_to_the_logits(model, vectors):
     seen = trace_attention(model, vectors, IDS)
     with torch.no_grad():
-        last = seen.states[-1][:, 1:] + model.topic(vectors)
+        last = seen.states[-1][:, 1:] + model.word_bias(vectors)
         torch.testing.assert_close(last, seen.hidden)
         torch.testing.assert_close(seen.states[0], model.embed(vectors, IDS))
 

@@ -17,8 +17,8 @@ class _ByteDropout(torch.autograd.Function):
         bits = torch.int16 if x.element_size() == 2 else torch.int32
         ctx.scale = 256 / (256 - threshold)
         words = torch.empty(x.numel() // 8 + 1, dtype=torch.int64).random_(-(2**63), None)
-        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
-        mask = kept.view(torch.int8).to(bits).neg_()  # all ones where a value is kept
+        stays = words.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        mask = stays.view(torch.int8).to(bits).neg_()  # all ones where a value stays
         ctx.save_for_backward(mask)
         dropped: Tensor = (x.contiguous().view(bits) & mask).view(x.dtype) * ctx.scale
         return dropped
@@ -41,7 +41,7 @@ class Dropout(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values of ``x``, each zeroed with probability ``rate`` in training."""
+        """Zero each value of ``x`` with probability ``rate``, in training alone."""
         if not self.training or self.rate == 0 or x.device.type != "cpu":
             return F.dropout(x, self.rate, self.training)
         dropped: Tensor = _ByteDropout.apply(x, round(256 * self.rate))  # type: ignore[no-untyped-call]
@@ -77,7 +77,7 @@ class _TokenLosses(torch.autograd.Function):
 
 
 def token_losses(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of every target in nats, float32 ``[n]``.
+    """Compute the cross-entropy of every target in nats, float32 ``[n]``.
 
     The same as ``F.cross_entropy``; over thousands of tokens that one is bound by memory.
 

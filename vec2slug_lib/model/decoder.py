@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..common.errors import Vec2SlugError
+from ..common.vectors import Floats, Ints
 from ..common.vocabulary import BOS
 from .cpu_ops import Dropout
 
@@ -37,7 +36,7 @@ class DecoderConfig:
     # small corpus does not suffice to find the vector again. False is the study.
     scaled_input: bool = False
     tied: bool = False  # one table for the tokens read and the tokens written (Press and Wolf 2017)
-    head_dim: int = 0  # width of the word head; 0, as in the study: there is none
+    head_dim: int = 0  # width of the bag-of-words head; 0, as in the study: none
 
     def __post_init__(self) -> None:
         if self.embed_dim % self.num_heads:
@@ -60,7 +59,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of ``x [N, T, d]``, each ``[N, T, heads, d / heads]``."""
+        """Project ``x [N, T, d]`` to queries, keys, values, each ``[N, T, heads, d / heads]``."""
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)
         q, k, v = qkv.view(*x.shape[:2], 3, self.num_heads, -1).unbind(2)
         return q, k, v
@@ -96,17 +95,18 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor, past: KeyValue | None = None) -> tuple[Tensor, KeyValue]:
-        """Residual stream ``[N, T, d]`` after the block, and the keys and values it used."""
+        """Return the residual stream ``[N, T, d]`` after the block, and its keys and values."""
         mixed, present = self.attn(self.ln1(x), past)
         x = x + self.dropout(mixed)
         return x + self.dropout(self.ffn(self.ln2(x))), present
 
 
-class WordHead(nn.Module):
-    """From the embedding to a state that the output layer reads as words: which, in no order.
+class BagOfWordsHead(nn.Module):
+    """Bag-of-words head: from the embedding to a state that the output layer reads as words.
 
-    A straight path beside a small network: where the output layer is made of the embedder's own
-    vectors of the tokens, the path alone names the tokens nearest to the embedding.
+    Which words, in no order. A straight path beside a small network: where the output layer is made
+    of the embedder's own vectors of the tokens, the path alone names the tokens nearest to the
+    embedding.
     """
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -120,7 +120,7 @@ class WordHead(nn.Module):
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
-        """States ``[N, d]`` of scaled embeddings ``[N, input_dim]``."""
+        """Compute states ``[N, d]`` of scaled embeddings ``[N, input_dim]``."""
         state: Tensor = self.straight(x) + self.network(x)
         return state
 
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         self.output_projection = nn.Linear(d, config.vocab_size)
         if config.tied:
             self.output_projection.weight = self.token_embedding.weight
-        self.word_head = WordHead(config) if config.head_dim else None
+        self.word_head = BagOfWordsHead(config) if config.head_dim else None
         if config.scaled_input:
             for name, parameter in self.named_parameters():
                 if parameter.ndim == 2:
@@ -151,15 +151,18 @@ class Decoder(nn.Module):
                     nn.init.zeros_(parameter)
 
     def embed(self, src_embedding: Tensor, token_ids: Tensor) -> Tensor:
-        """Residual stream before the first block, ``[N, 1 + T, d]``: the prefix, then the tokens.
+        """Build the residual stream before the first block: the prefix, then the tokens.
+
+        Returns:
+            ``[N, 1 + T, d]``; under autocast in its narrow type.
 
         Raises:
             Vec2SlugError: the embeddings have another width, or there are too many tokens.
         """
-        width, cap = self.config.input_dim, self.config.max_slug_tokens
-        if src_embedding.shape[-1] != width or token_ids.shape[1] > cap:
+        width, max_length = self.config.input_dim, self.config.max_slug_tokens
+        if src_embedding.shape[-1] != width or token_ids.shape[1] > max_length:
             raise Vec2SlugError(
-                f"expected embeddings of width {width} and at most {cap} tokens, "
+                f"expected embeddings of width {width} and at most {max_length} tokens, "
                 f"got width {src_embedding.shape[-1]} and {token_ids.shape[1]} tokens"
             )
         prefix = self.embedding_projection(src_embedding * self.input_scale)
@@ -173,36 +176,36 @@ class Decoder(nn.Module):
         return dropped.to(torch.get_autocast_dtype(device)) if narrow else dropped
 
     def hidden(self, src_embedding: Tensor, token_ids: Tensor) -> Tensor:
-        """Residual stream after the last block at the token positions, ``[N, T, d]``."""
+        """Compute the residual stream ``[N, T, d]`` of the tokens after the last block."""
         x = self.embed(src_embedding, token_ids)
         for block in self.blocks:
             x, _ = block(x)
-        return x[:, 1:] + self.topic(src_embedding).to(x.dtype)
+        return x[:, 1:] + self.word_bias(src_embedding).to(x.dtype)
 
-    def topic(self, src_embedding: Tensor) -> Tensor:
-        """What the word head adds to every state before the output layer, ``[N, 1, d]``."""
+    def word_bias(self, src_embedding: Tensor) -> Tensor:
+        """Compute the bag-of-words bias ``[N, 1, d]``, which is added to every last state."""
         if self.word_head is None:
             return src_embedding.new_zeros(src_embedding.shape[0], 1, 1)
-        topic: Tensor = self.word_head(src_embedding * self.input_scale)
-        return topic.unsqueeze(1)
+        bias: Tensor = self.word_head(src_embedding * self.input_scale)
+        return bias.unsqueeze(1)
 
     def word_logits(self, src_embedding: Tensor) -> Tensor:
-        """Logits ``[N, vocab]`` of the tokens that the slug may hold, in no order.
+        """Compute logits ``[N, vocab]`` of the tokens that the slug may hold, in no order.
 
         Raises:
-            Vec2SlugError: a decoder without a word head.
+            Vec2SlugError: a decoder without a bag-of-words head.
         """
         if self.word_head is None:
-            raise Vec2SlugError("expected a decoder with a word head, got one with head_dim 0")
-        return self.unembed(self.topic(src_embedding)).squeeze(1)
+            raise Vec2SlugError("expected a decoder with a bag-of-words head, got head_dim 0")
+        return self.unembed(self.word_bias(src_embedding)).squeeze(1)
 
     def unembed(self, hidden: Tensor) -> Tensor:
-        """Logits ``[..., vocab]`` of residual states ``[..., d]``."""
+        """Compute logits ``[..., vocab]`` of residual states ``[..., d]``."""
         logits: Tensor = self.output_projection(self.ln_final(hidden))
         return logits
 
     def forward(self, src_embedding: Tensor, token_ids: Tensor) -> Tensor:
-        """Next-token logits.
+        """Compute next-token logits.
 
         Args:
             src_embedding: Unit-norm text embeddings, float ``[N, input_dim]``.
@@ -228,20 +231,21 @@ class CachedDecoder:
         self.bf16 = bf16
         self.cache: list[KeyValue] = []
 
-    def start(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Begin one row per embedding ``[N, input_dim]``; logits ``[N, vocab]`` after ``<bos>``."""
+    def start(self, embeddings: Floats) -> Floats:
+        """Begin one row per embedding ``[N, input_dim]``; return logits ``[N, vocab]``."""
         src = torch.as_tensor(embeddings, dtype=torch.float32, device=self.device)
         bos = torch.full((len(src), 1), BOS, device=self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.bf16):
-            self.topic = self.model.topic(src)
+            self.word_bias = self.model.word_bias(src)
             return self._advance(self.model.embed(src, bos), [None] * len(self.model.blocks))
 
-    def step(
-        self, parents: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.float32]:
-        """Continue row ``parents[i]`` of the last batch with ``tokens[i]``; logits ``[M, vocab]``.
+    def step(self, parents: Ints, tokens: Ints) -> Floats:
+        """Continue row ``parents[i]`` of the last batch with ``tokens[i]``; return logits.
 
         Rows may be dropped, repeated and reordered.
+
+        Returns:
+            ``[M, vocab]`` of M continued rows.
         """
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.bf16):
             rows = torch.as_tensor(parents, device=self.device)
@@ -249,22 +253,22 @@ class CachedDecoder:
             past: list[Any] = [
                 (k.index_select(0, rows), v.index_select(0, rows)) for k, v in self.cache
             ]
-            self.topic = self.topic.index_select(0, rows)
+            self.word_bias = self.word_bias.index_select(0, rows)
             position = self.model.position_embedding.weight[past[0][0].shape[1]]
             return self._advance((self.model.token_embedding(ids) + position).unsqueeze(1), past)
 
-    def word_logits(self, embeddings: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Logits ``[N, vocab]`` of the word head, which every decoder does not have."""
+    def word_logits(self, embeddings: Floats) -> Floats:
+        """Compute logits ``[N, vocab]`` of the bag-of-words head, which not every decoder has."""
         src = torch.as_tensor(embeddings, dtype=torch.float32, device=self.device)
         with torch.inference_mode():
-            logits: npt.NDArray[np.float32] = self.model.word_logits(src).cpu().numpy()
+            logits: Floats = self.model.word_logits(src).cpu().numpy()
         return logits
 
-    def _advance(self, x: Tensor, past: list[Any]) -> npt.NDArray[np.float32]:
+    def _advance(self, x: Tensor, past: list[Any]) -> Floats:
         self.cache = []
-        for block, kept in zip(self.model.blocks, past, strict=True):
-            x, present = block(x, kept)
+        for block, before in zip(self.model.blocks, past, strict=True):
+            x, present = block(x, before)
             self.cache.append(present)
-        logits = self.model.unembed((x[:, -1:] + self.topic).squeeze(1))
-        found: npt.NDArray[np.float32] = logits.float().cpu().numpy()
-        return found
+        last = self.model.unembed((x[:, -1:] + self.word_bias).squeeze(1))
+        logits: Floats = last.float().cpu().numpy()
+        return logits

@@ -1,4 +1,4 @@
-"""Token tables made of the embedder's own vectors of the tokens.
+"""Embedding initialisation: tables made of the embedder's own vectors of the tokens.
 
 A slug's words lie close to its page in the space of an embedder that was trained on sentences and
 their neighbours. A decoder that begins with random tables has to find that out word by word, and
@@ -17,13 +17,13 @@ from ..common.errors import Vec2SlugError
 from ..common.vectors import Floats
 from ..common.vocabulary import SPECIALS
 from ..embedding.base import Embedder
-from .decoder import Decoder, WordHead
+from .decoder import BagOfWordsHead, Decoder
 
 SCALE = 0.5  # of a unit vector: a tied table serves as input too, where 0.02 an entry is usual
 
 
 def token_vectors(tokens: Sequence[str], embedder: Embedder) -> Floats:
-    """Unit vectors ``[V, input_dim]`` of the tokens as texts; zero for the special tokens."""
+    """Embed the tokens as texts: unit vectors ``[V, input_dim]``; zero for the special tokens."""
     first = len(SPECIALS)
     pieces = [embedder.embed(tokens[first:][piece]) for piece in embedder.batches(tokens[first:])]
     vectors = np.concatenate(pieces)
@@ -31,7 +31,7 @@ def token_vectors(tokens: Sequence[str], embedder: Embedder) -> Floats:
 
 
 def projection(vectors: Floats, width: int) -> Floats:
-    """Matrix ``[width, input_dim]`` that takes vectors to a table of another width.
+    """Return a matrix ``[width, input_dim]`` that takes vectors to a table of another width.
 
     The identity where the widths agree, else the directions in which the vectors vary most.
     """
@@ -43,7 +43,7 @@ def projection(vectors: Floats, width: int) -> Floats:
 
 
 def fill(model: Decoder, vectors: Floats, counts: Sequence[int]) -> None:
-    """Set both token tables, the output bias and the straight path of the word head, in place.
+    """Set both token tables, the output bias and the head's straight path, in place.
 
     Args:
         model: a new decoder.
@@ -65,5 +65,5 @@ def fill(model: Decoder, vectors: Floats, counts: Sequence[int]) -> None:
         model.token_embedding.weight[specials:] = table[specials:]
         model.output_projection.weight[specials:] = table[specials:]
         model.output_projection.bias.copy_(log_counts - log_counts.mean())
-        if isinstance(model.word_head, WordHead):
+        if isinstance(model.word_head, BagOfWordsHead):
             model.word_head.straight.weight.copy_(torch.from_numpy(down))

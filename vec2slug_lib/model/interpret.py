@@ -231,7 +231,7 @@ def layer_logits(model: Decoder, vectors: Tensor, states: Tensor) -> Tensor:
         states: of token positions ``[L + 1, N, T, d]``.
     """
     with torch.inference_mode():
-        return model.unembed(states + model.topic(vectors))
+        return model.unembed(states + model.word_bias(vectors))
 
 
 def lens(model: Decoder, vectors: Tensor, ids: Tensor, chunk: int = 25) -> Lens:

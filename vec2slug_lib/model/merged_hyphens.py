@@ -19,14 +19,14 @@ NO = np.float32(-1e4)  # logit of a token that cannot stand here
 
 
 def is_merged(strings: Sequence[str]) -> bool:
-    """Whether tokens of a vocabulary begin with a hyphen and go on."""
+    """Tell whether tokens of a vocabulary begin with a hyphen and go on."""
     return any(len(s) > 1 and s[0] == "-" for s in strings)
 
 
 def stepper_for(
     model: Decoder, strings: Sequence[str], bf16: bool = False
 ) -> tuple[CachedDecoder | MergedStepper, list[str]]:
-    """A decoder's ``Stepper`` and the vocabulary that the search is to see."""
+    """Return a decoder's ``Stepper`` and the vocabulary that the search is to see."""
     if is_merged(strings):
         stepper = MergedStepper(model, strings, bf16)
         return stepper, stepper.strings
@@ -56,7 +56,7 @@ class MergedStepper:
         self.begin = np.array([i for token, i in own.items() if len(token) > 1 and token[0] == "-"])
 
     def start(self, embeddings: Floats) -> Floats:
-        """Begin one row per embedding ``[N, input_dim]``; logits of the first word's tokens."""
+        """Begin one row per embedding ``[N, input_dim]``; return first logits."""
         n = len(embeddings)
         self.vectors = torch.as_tensor(embeddings, dtype=torch.float32, device=self.device)
         self.ids = torch.full((n, 1), BOS, device=self.device)
@@ -65,7 +65,7 @@ class MergedStepper:
         return self._seen()
 
     def step(self, parents: Ints, tokens: Ints) -> Floats:
-        """Continue row ``parents[i]`` of the last batch with ``tokens[i]``."""
+        """Continue row ``parents[i]`` of the last batch with ``tokens[i]``; return logits."""
         rows = torch.as_tensor(parents, device=self.device)
         self.vectors, self.ids, self.own = self.vectors[rows], self.ids[rows], self.own[parents]
         opens, self.opening = self.opening[parents], tokens == HYPHEN
@@ -80,15 +80,15 @@ class MergedStepper:
         return self._seen()
 
     def _logits(self, rows: Ints) -> Floats:
-        """The decoder's own logits ``[rows, V]`` after the last token of some rows."""
+        """Compute the decoder's own logits ``[rows, V]`` after the last token of some rows."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, self.bf16):
             states = self.model.hidden(self.vectors[rows], self.ids[rows])
-            logits = self.model.unembed(states[np.arange(len(rows)), self.last[rows]])
-        found: Floats = logits.float().cpu().numpy()
-        return found
+            last = self.model.unembed(states[np.arange(len(rows)), self.last[rows]])
+        logits: Floats = last.float().cpu().numpy()
+        return logits
 
     def _seen(self) -> Floats:
-        """Floats of the search's vocabulary, from those of the decoder's."""
+        """Compute logits of the search's vocabulary from those of the decoder's."""
         ids = np.where(self.opening[:, None], self.opens, self.inner)
         logits = np.where(ids == UNK, NO, np.take_along_axis(self.own, ids, axis=1))
         logits[:, EOS] = self.own[:, EOS]

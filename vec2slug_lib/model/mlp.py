@@ -27,7 +27,6 @@ from .weights import read_weights
 
 BLOCK = 1024  # rows in one pass without gradients
 
-
 Clusters = Sequence[Sequence[int]]
 WordLists = list[list[int]]
 
@@ -63,7 +62,7 @@ class MLP(nn.Module):
         self.length_head = nn.Linear(widths[-1], LENGTHS)
 
     def hidden(self, src_embedding: Tensor) -> Tensor:
-        """The last hidden layer, ``[N, hidden_dim]``.
+        """Compute the last hidden layer, ``[N, hidden_dim]``.
 
         Raises:
             Vec2SlugError: the embeddings have another width.
@@ -79,7 +78,7 @@ class MLP(nn.Module):
         return x
 
     def forward(self, src_embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Token logits ``[N, vocab]`` and length logits ``[N, 6]`` (3 to 8 words).
+        """Compute token logits ``[N, vocab]`` and length logits ``[N, 6]`` (3 to 8 words).
 
         Args:
             src_embedding: Unit-norm text embeddings, float ``[N, input_dim]``.
@@ -96,7 +95,7 @@ def save_mlp(model: MLP, path: Path | str) -> None:
 
 
 def load_mlp(config: MLPConfig, path: Path | str) -> MLP:
-    """An MLP from its weight file, in evaluation mode.
+    """Build an MLP from its weight file, in evaluation mode.
 
     Raises:
         Vec2SlugError: the file cannot be read, or its names or shapes are not the config's.
@@ -107,7 +106,7 @@ def load_mlp(config: MLPConfig, path: Path | str) -> MLP:
 
 
 def hidden(model: MLP, vectors: Floats) -> Floats:
-    """The last hidden layer of ``vectors`` [N, input_dim], without dropout, [N, hidden_dim]."""
+    """Compute the last hidden layer [N, hidden_dim] of ``vectors`` [N, input_dim], no dropout."""
     device = next(model.eval().parameters()).device
     with torch.inference_mode():
         blocks = torch.from_numpy(np.ascontiguousarray(vectors)).split(BLOCK)
@@ -115,16 +114,16 @@ def hidden(model: MLP, vectors: Floats) -> Floats:
 
 
 def outputs(model: MLP, vectors: Floats) -> Outputs:
-    """Hidden layer and logits of both heads of ``vectors`` [N, input_dim], without dropout."""
-    found = hidden(model, vectors)
+    """Compute hidden layer and logits of both heads of ``vectors`` [N, input_dim], no dropout."""
+    last = hidden(model, vectors)
     with torch.inference_mode():
-        state = torch.from_numpy(found).to(next(model.parameters()).device)
+        state = torch.from_numpy(last).to(next(model.parameters()).device)
         heads = model.token_head(state), model.length_head(state)
-    return Outputs(found, *(head.cpu().numpy() for head in heads))
+    return Outputs(last, *(head.cpu().numpy() for head in heads))
 
 
 def predict(model: MLP, vectors: Floats, names: Sequence[str]) -> list[tuple[str, float]]:
-    """Slug and score of each vector: as many words as the length head says, the likeliest first.
+    """Predict slug and score of each vector: the likeliest words, as many as the head says.
 
     The score is the log-probability, in nats, of the length plus those of the words.
 
@@ -140,13 +139,13 @@ def predict(model: MLP, vectors: Floats, names: Sequence[str]) -> list[tuple[str
         raise Vec2SlugError(f"expected {model.config.vocab_size} names, got {len(names)}")
     slugs: list[tuple[str, float]] = []
     for begin in tqdm(range(0, len(vectors), BLOCK), "predicting", leave=False, delay=2):
-        found = outputs(model, vectors[begin : begin + BLOCK])
-        ids = top(found.tokens)
-        chosen = np.arange(MAX_WORDS) < found.counts[:, None]
-        best = torch.from_numpy(np.take_along_axis(found.tokens, ids, 1))
-        scores = torch.from_numpy(found.lengths).log_softmax(1).amax(1).numpy()
+        block = outputs(model, vectors[begin : begin + BLOCK])
+        ids = top(block.tokens)
+        chosen = np.arange(MAX_WORDS) < block.counts[:, None]
+        best = torch.from_numpy(np.take_along_axis(block.tokens, ids, 1))
+        scores = torch.from_numpy(block.lengths).log_softmax(1).amax(1).numpy()
         scores = scores + (F.logsigmoid(best).numpy() * chosen).sum(1)
-        lists = cut(ids, found.counts)
+        lists = cut(ids, block.counts)
         slugs += zip(spell(lists, names), scores.tolist(), strict=True)
     return slugs
 
@@ -166,17 +165,17 @@ class Outputs:
 
 
 def top(scores: Floats) -> Ints:
-    """The eight highest-scoring clusters of each row of ``scores`` [N, k], best first: [N, 8]."""
+    """Return the eight highest-scoring clusters of rows of ``scores`` [N, k], best first."""
     best = np.argpartition(-scores, MAX_WORDS - 1, axis=1)[:, :MAX_WORDS]
     order = np.argsort(-np.take_along_axis(scores, best, 1), axis=1, kind="stable")
     return np.take_along_axis(best, order, 1)
 
 
 def cut(ids: Ints, counts: Ints) -> WordLists:
-    """The first ``counts[i]`` entries of row i of ``ids`` [N, 8]."""
+    """Return the first ``counts[i]`` entries of row i of ``ids`` [N, 8]."""
     return [row[:count] for row, count in zip(ids.tolist(), counts.tolist(), strict=True)]
 
 
 def spell(lists: WordLists, names: Sequence[str]) -> list[str]:
-    """Slugs of lists of cluster ids; ``names[i]`` is the word of cluster i."""
+    """Spell the slugs of lists of cluster ids; ``names[i]`` is the word of cluster i."""
     return ["-".join(names[i] for i in ids) for ids in lists]

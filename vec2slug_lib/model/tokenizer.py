@@ -59,7 +59,7 @@ def train_bpe(slugs: Iterable[str], vocab_size: int = 5000, merged: bool = False
 
 
 def word_level(vocabulary: Sequence[str]) -> Tokenizer:
-    """A vocabulary of whole words, in the order given, after the special tokens.
+    """Make a vocabulary of whole words, in the order given, after the special tokens.
 
     Hyphens stay tokens of their own, so that one search decodes both kinds of vocabulary.
 
@@ -75,7 +75,7 @@ def word_level(vocabulary: Sequence[str]) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, slugs: Sequence[str]) -> list[list[int]]:
-    """Token ids of each slug, without ``<bos>`` and ``<eos>``.
+    """Encode each slug as token ids, without ``<bos>`` and ``<eos>``.
 
     Raises:
         Vec2SlugError: a slug has a character outside ``a-z``, ``0-9`` and ``-``, or a word that a
@@ -89,7 +89,7 @@ def encode(tokenizer: Tokenizer, slugs: Sequence[str]) -> list[list[int]]:
 
 
 def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
-    """The slug that ``ids`` spell; ``<pad>``, ``<bos>`` and ``<eos>`` are left out.
+    """Decode ids to the slug that they spell, without ``<pad>``, ``<bos>`` and ``<eos>``.
 
     Raises:
         Vec2SlugError: an id is not in the vocabulary.
@@ -103,19 +103,19 @@ def decode(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
 
 
 def token_strings(tokenizer: Tokenizer) -> list[str]:
-    """All tokens as strings, in the order of their ids."""
+    """List all tokens as strings, in the order of their ids."""
     vocab: dict[str, int] = tokenizer.get_vocab()
     return sorted(vocab, key=vocab.__getitem__)
 
 
-def coverage(lengths: npt.ArrayLike, cap: int) -> float:
-    """Share of slugs that fit a cap whole: content tokens and the closing ``<eos>``.
+def coverage(lengths: npt.ArrayLike, max_length: int) -> float:
+    """Compute the share of slugs that fit a maximum length whole, the closing ``<eos>`` included.
 
     Args:
         lengths: Content tokens of each slug, ``[N]``.
-        cap: Largest number of targets, ``max_slug_tokens``.
+        max_length: Largest number of targets, ``max_slug_tokens``.
     """
-    return float(np.mean(np.asarray(lengths) + 1 <= cap))
+    return float(np.mean(np.asarray(lengths) + 1 <= max_length))
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path | str) -> None:
@@ -125,7 +125,7 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path | str) -> None:
 
 
 def load_tokenizer(path: Path | str) -> Tokenizer:
-    """Read a vocabulary that ``save`` (or the study's release) wrote.
+    """Read a vocabulary that `save_tokenizer` (or the study's release) wrote.
 
     Raises:
         Vec2SlugError: the file is missing, truncated, or its special tokens are not ours.
@@ -137,16 +137,16 @@ def load_tokenizer(path: Path | str) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the package raises bare Exception
         raise Vec2SlugError(f"expected tokenizers JSON in {path}, but: {error}") from error
-    found = tuple(token_strings(tokenizer)[: len(SPECIALS)])
-    if found != SPECIALS:
-        raise Vec2SlugError(f"expected {SPECIALS} as the first tokens of {path}, got {found}")
+    first = tuple(token_strings(tokenizer)[: len(SPECIALS)])
+    if first != SPECIALS:
+        raise Vec2SlugError(f"expected {SPECIALS} as the first tokens of {path}, got {first}")
     return tokenizer
 
 
-def encode_slugs(tokenizer: Tokenizer, slugs: Sequence[str], cap: int) -> Tensor:
-    """``<bos>``, the slug's tokens and ``<eos>``, padded, ``[N, T]``; cut at ``cap`` tokens."""
-    rows = [[BOS, *ids, EOS][:cap] for ids in encode(tokenizer, slugs)]
-    found = torch.full((len(rows), max(map(len, rows))), PAD)
+def encode_slugs(tokenizer: Tokenizer, slugs: Sequence[str], max_length: int) -> Tensor:
+    """Encode slugs as ``<bos>``, their tokens and ``<eos>``, padded and cut: int64 ``[N, T]``."""
+    rows = [[BOS, *ids, EOS][:max_length] for ids in encode(tokenizer, slugs)]
+    padded = torch.full((len(rows), max(map(len, rows))), PAD)
     for i, row in enumerate(rows):
-        found[i, : len(row)] = torch.tensor(row)
-    return found
+        padded[i, : len(row)] = torch.tensor(row)
+    return padded

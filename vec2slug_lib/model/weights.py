@@ -17,20 +17,20 @@ INPUTS = ("embedding_projection.weight", "word_head.straight.weight", "word_head
 
 
 def folded_state(model: Decoder) -> dict[str, Tensor]:
-    """The weights in the study's layout: with the input scale in them, a tied table once."""
+    """Return the weights in the study's layout: input scale folded in, a tied table once."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.named_parameters()}
     return {k: v * model.input_scale if k in INPUTS else v for k, v in state.items()}
 
 
 def save_decoder(model: Decoder, path: Path | str, int8: bool = False) -> None:
-    """Write ``folded_state`` as safetensors, atomically; ``int8`` takes a quarter of the bytes."""
+    """Write `folded_state` as safetensors, atomically; ``int8`` takes a quarter of the bytes."""
     state = folded_state(model)
     with atomic(path) as temporary:
         save_file(quantised(state) if int8 else state, temporary)
 
 
 def quantised(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Matrices as int8 with a float32 scale a row, under ``<name>.scale``; the rest as it is."""
+    """Quantise matrices to int8 with a float32 scale a row, under ``<name>.scale``."""
     small: dict[str, Tensor] = {}
     for name, value in state.items():
         if value.ndim != 2:
@@ -43,7 +43,7 @@ def quantised(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def dequantised(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Float32 weights of a state that may be `quantised`."""
+    """Return float32 weights of a state that may be `quantised`."""
     return {
         name: value.float() * state[f"{name}.scale"][:, None]
         if value.dtype == torch.int8
@@ -54,7 +54,7 @@ def dequantised(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def read_state(path: Path | str) -> dict[str, Tensor]:
-    """Weights of a ``.safetensors`` file, or of a ``.pt`` state dict as the study released it.
+    """Read a ``.safetensors`` file, or a ``.pt`` state dict as the study released it.
 
     Raises:
         Vec2SlugError: the file is missing, truncated, or holds more than tensors.
@@ -71,18 +71,18 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
 
 
 def read_weights(model: nn.Module, path: Path | str) -> dict[str, Tensor]:
-    """``read_state`` in float32, if it fits the model.
+    """Read weights in float32 and check that they fit the model.
 
     Raises:
         Vec2SlugError: the file cannot be read, or its names or shapes are not the model's.
     """
     state = dequantised(read_state(path))
     wanted = {name: tuple(value.shape) for name, value in model.named_parameters()}
-    found = {name: tuple(value.shape) for name, value in state.items()}
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    for name in sorted(wanted.keys() | shapes.keys()):
+        if wanted.get(name) != shapes.get(name):
             raise Vec2SlugError(
-                f"expected {name} of shape {wanted.get(name)} in {path}, got {found.get(name)}"
+                f"expected {name} of shape {wanted.get(name)} in {path}, got {shapes.get(name)}"
             )
     return state
 
