@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
+from ..common.neighbours import product_blocks
 from ..common.slugs import is_valid, words
 from ..common.vectors import Doubles, Floats
 from .intervals import Interval, diversity, summarise
@@ -107,8 +107,7 @@ def distinctiveness(
     unit, k = _unit(vectors), min(k, len(predictions) - 1)
     sets = [set(words(slug)) for slug in predictions]
     values = np.zeros(len(sets))
-    for begin in tqdm(range(0, len(sets), block), "distinctiveness", leave=False, delay=2):
-        cosine = unit[begin : begin + block] @ unit.T
+    for begin, cosine in product_blocks(unit, unit, block, "distinctiveness"):
         rows = np.arange(len(cosine))
         cosine[rows, begin + rows] = -np.inf
         nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]

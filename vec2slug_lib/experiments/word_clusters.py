@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
 from ..common.files import atomic
+from ..common.neighbours import product_blocks
 from ..common.slugs import words
 from ..common.vectors import Floats, Ints
 from ..common.workspace import current
@@ -179,8 +179,8 @@ def nearest(vectors: Floats, centres: Floats, block: int = BLOCK) -> Ints:
     """Index [N] of the centre [K, D] at the least Euclidean distance from each row of [N, D]."""
     half = (centres**2).sum(axis=1) / 2
     found = [np.empty(0, np.int64)]
-    for begin in tqdm(range(0, len(vectors), block), "nearest", leave=False, delay=2):
-        found.append((vectors[begin : begin + block] @ centres.T - half).argmax(axis=1))
+    for _, products in product_blocks(vectors, centres, block, "nearest"):
+        found.append((products - half).argmax(axis=1))
     return np.concatenate(found)
 
 
