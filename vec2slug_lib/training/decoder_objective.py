@@ -45,7 +45,7 @@ class Batches:
 
     Attributes:
         vectors: float32 ``[N, input_dim]``.
-        targets: int64 ``[N, cap]``, padded with ``<pad>``.
+        targets: int64 ``[N, max_slug_tokens]``, padded with ``<pad>``.
         lengths: Targets of each row, int64 ``[N]``.
     """
 
@@ -57,17 +57,17 @@ class Batches:
                 f"expected vectors of shape {(len(data.ids), model.input_dim)}, "
                 f"got {data.vectors.shape}"
             )
-        cap = model.max_slug_tokens
-        kept = [i for i, ids in enumerate(data.ids) if long_slugs == "truncate" or len(ids) < cap]
-        if not kept:
-            raise Vec2SlugError(f"expected slugs of at most {cap - 1} tokens, got none")
-        rows = [[*data.ids[i], EOS][:cap] for i in kept]
-        targets = np.full((len(rows), cap), PAD)
+        most, truncate = model.max_slug_tokens, long_slugs == "truncate"
+        usable = [i for i, ids in enumerate(data.ids) if truncate or len(ids) < most]
+        if not usable:
+            raise Vec2SlugError(f"expected slugs of at most {most - 1} tokens, got none")
+        rows = [[*data.ids[i], EOS][:most] for i in usable]
+        targets = np.full((len(rows), most), PAD)
         for target, row in zip(targets, rows, strict=True):
             target[: len(row)] = row
         if targets.max() >= model.vocab_size:
             raise Vec2SlugError(f"expected ids below {model.vocab_size}, got {targets.max()}")
-        self.vectors = torch.from_numpy(np.ascontiguousarray(data.vectors[kept])).to(device)
+        self.vectors = torch.from_numpy(np.ascontiguousarray(data.vectors[usable])).to(device)
         self.targets = torch.from_numpy(targets).to(device)
         self.lengths = torch.tensor([len(row) for row in rows])
 
@@ -85,7 +85,9 @@ class Batches:
 
 
 def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> float:
-    """Mean cross-entropy per target in nats, without smoothing or weights; ranks share the work.
+    """Compute the mean cross-entropy per target in nats, without smoothing or weights.
+
+    Ranks share the work.
 
     Args:
         model: In evaluation mode.
@@ -102,7 +104,7 @@ def validation_loss(model: Decoder, data: Batches, size: int, bf16: bool) -> flo
 
 
 def weight_sum(model: Decoder | None) -> int:
-    """A number that changes with any weight; 0 where there is no model."""
+    """Return a number that changes with any weight; 0 where there is no model."""
     weights = (p.detach().cpu().contiguous().numpy() for p in model.parameters()) if model else ()
     return reduce(lambda total, part: zlib.crc32(part, total), weights, 0)
 
@@ -112,7 +114,7 @@ class DecoderObjective:
 
     Args:
         model_config: Shape of the decoder.
-        config: Seed, cap, loss and precision.
+        config: Seed, loss, precision, and what becomes of long slugs.
         train_data: Training rows.
         val_data: Validation rows.
         device: Where model and data are.
@@ -149,7 +151,7 @@ class DecoderObjective:
         self.identity = {**asdict(model_config), "data": data, "start": weight_sum(start)}
 
     def backward(self, rows: Tensor) -> float:
-        """Make the gradient of the mean loss per target of these rows; the loss, in nats.
+        """Make the gradient of the mean loss per target of these rows; return the loss, in nats.
 
         On several ranks, each takes its share of the micro-batches, and all get the whole gradient.
         """
@@ -169,7 +171,7 @@ class DecoderObjective:
         return float(distributed.sum_gradients(self.model, loss))
 
     def validation(self) -> dict[str, float]:
-        """``val_loss``: nats per target of the validation rows."""
+        """Compute ``val_loss``: nats per target of the validation rows."""
         size, bf16 = self.micro_batch, self.config.bf16
         return {"val_loss": validation_loss(self.model, self.val_data, size, bf16)}
 

@@ -27,7 +27,7 @@ TIMEOUT = timedelta(hours=3)
 
 
 def launched() -> bool:
-    """Whether `torchrun` started this process."""
+    """Tell whether `torchrun` started this process."""
     return dist.is_available() and dist.is_torchelastic_launched()
 
 
@@ -53,37 +53,37 @@ def group() -> Iterator[None]:
 
 
 def rank() -> int:
-    """Number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world() -> int:
-    """Number of ranks."""
+    """Return the number of ranks."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def total(value: float) -> float:
-    """Sum of a number over the ranks, in double precision."""
+    """Sum a number over the ranks, in double precision."""
     if not dist.is_initialized():
         return value
-    found = torch.tensor(value, dtype=torch.float64)
-    dist.all_reduce(found)
-    return float(found)
+    summed = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(summed)
+    return float(summed)
 
 
 def wait() -> None:
-    """Until every rank has come here."""
+    """Wait until every rank has come here."""
     total(0.0)
 
 
 def agree(answer: bool) -> bool:
-    """The answer of the first rank, on all of them."""
+    """Return the answer of the first rank, on all of them."""
     return total(float(answer and rank() == 0)) > 0
 
 
 @contextmanager
 def first_rank_first() -> Iterator[None]:
-    """A block that the other ranks enter when the first is through, to find what it has made."""
+    """Let the other ranks enter a block when the first is through, to find what it has made."""
     if rank() > 0:
         wait()
     yield
@@ -106,7 +106,7 @@ def check_same(value: object, what: str) -> None:
 
 
 def share(pieces: Iterable[Any], key: int = 0) -> Iterator[Any]:
-    """The pieces of a batch that are this rank's: every ``world()``-th, perhaps none.
+    """Yield the pieces of a batch that are this rank's: every ``world()``-th, perhaps none.
 
     Where `torchrun` started the process, the random state is set for each piece from ``key`` and
     the number of the piece: dropout is the same however many ranks there are. Where it did not,
@@ -120,7 +120,7 @@ def share(pieces: Iterable[Any], key: int = 0) -> Iterator[Any]:
 
 
 def sum_gradients(model: nn.Module, loss: Tensor) -> Tensor:
-    """Replace the gradients on every rank by their sum over the ranks; the sum of the losses.
+    """Replace the gradients on every rank by their sum over the ranks; return the sum of losses.
 
     Args:
         model: Its parameters have the gradients, None where this rank had no piece.

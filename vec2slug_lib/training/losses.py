@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy per target, with the calibration of ``<eos>``."""
+"""What training minimises: cross-entropy per target, with ``<eos>`` calibration."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from ..model.decoder import Decoder
 
 
 def eos_weights(lengths: npt.ArrayLike, max_tokens: int) -> npt.NDArray[np.float32]:
-    """Loss weights on ``<eos>`` by target position: frequent ends are damped, none is amplified.
+    """Compute loss weights on ``<eos>`` by target position: frequent ends are damped.
 
-    The weight is min(1, median rate / rate at the position). The rate is the share of training
-    slugs that end at the position; the median is over the positions where a slug ends.
+    None is amplified: the weight is min(1, median rate / rate at the position). The rate is the
+    share of training slugs that end at the position; the median is over the positions where a slug
+    ends.
 
     Args:
         lengths: Content tokens of each training slug, ``[N]``: ``<eos>`` is the target after them.
@@ -40,7 +41,7 @@ def batch_loss(
     smoothing: float = 0.0,
     weights: Tensor | None = None,
 ) -> Tensor:
-    """Sum of the cross-entropy over the targets of one piece, in nats.
+    """Sum the cross-entropy over the targets of one piece, in nats.
 
     Args:
         model: The decoder.
@@ -59,13 +60,13 @@ def batch_loss(
 
 
 def word_loss(model: Decoder, vectors: Tensor, targets: Tensor) -> Tensor:
-    """Sum over slugs of the word head's cross-entropy, in nats.
+    """Sum the bag-of-words head's cross-entropy over slugs, in nats.
 
     The head is asked for the subwords of a slug, each with the same share; hyphens and the other
     special tokens are none of its business.
 
     Args:
-        model: A decoder with a word head.
+        model: A decoder with a bag-of-words head.
         vectors: ``[n, input_dim]``.
         targets: int64 ``[n, T]``, padded with ``<pad>``.
     """

@@ -69,13 +69,13 @@ class Rows:
         self.lengths = torch.from_numpy(counts - MIN_WORDS).to(device)
 
     def targets(self, rows: Tensor) -> Tensor:
-        """Multi-hot float32 ``[len(rows), size]``."""
+        """Make multi-hot targets, float32 ``[len(rows), size]``."""
         hot = torch.zeros(len(rows), self.size + 1, device=self.clusters.device)
         return hot.scatter_(1, self.clusters[rows], 1.0)[:, : self.size]
 
 
 def focal_loss(logits: Tensor, targets: Tensor, gamma: float = GAMMA) -> Tensor:
-    """Mean of (1 - p)^gamma times the binary cross-entropy, p being the truth's probability.
+    """Average (1 - p)^gamma times the binary cross-entropy, p being the truth's probability.
 
     Lin et al. 2017 (arXiv 1708.02002), without their class weight alpha.
 
@@ -89,7 +89,7 @@ def focal_loss(logits: Tensor, targets: Tensor, gamma: float = GAMMA) -> Tensor:
 
 
 def balance_weights(clusters: Clusters, size: int) -> Floats:
-    """Weight of a positive in the balanced loss, ``[size]``: negatives per positive, clipped.
+    """Weigh the positives in the balanced loss by the negatives per positive, clipped: ``[size]``.
 
     Unclipped, one half would be the best constant for every cluster, so that frequency alone wins
     nothing. Beyond the clip a cluster has less than one positive in a batch of a thousand, and its
@@ -102,7 +102,7 @@ def balance_weights(clusters: Clusters, size: int) -> Floats:
 def losses(
     model: MLP, data: Rows, rows: Tensor, loss: str, weights: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Token loss and the length head's cross-entropy, means over rows, in nats.
+    """Compute the token loss and the length head's cross-entropy, means over rows, in nats.
 
     The token loss is a mean over clusters too, but for 'summed'. Their sum is what the likelihood
     of a whole set asks for, and weighs the words as the length head's loss weighs the length.
@@ -163,24 +163,24 @@ class MLPObjective:
         self.identity = {**asdict(config), "loss": loss, "data": data}
 
     def losses(self, data: Rows, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Token and length loss of some rows."""
+        """Compute token and length loss of some rows."""
         device = data.vectors.device
         with torch.autocast(device.type, torch.bfloat16, self.bf16):
             return losses(self.model, data, rows.to(device), self.loss, self.weights)
 
     def backward(self, rows: Tensor) -> float:
-        """Add the gradient of the mean loss of these rows; the loss, in nats."""
+        """Add the gradient of the mean loss of these rows; return the loss, in nats."""
         token_loss, length_loss = self.losses(self.data, rows)
         (token_loss + length_loss).backward()
         return float(token_loss.detach() + length_loss.detach())
 
     def validation(self) -> dict[str, float]:
-        """Token loss, length loss and their sum over the validation rows."""
+        """Compute token loss, length loss and their sum over the validation rows."""
         count, parts = len(self.val_data.lengths), np.zeros(2)
         with torch.inference_mode():
             for rows in torch.arange(count).split(BLOCK):
-                found = self.losses(self.val_data, rows)
-                parts += [float(part) * len(rows) / count for part in found]
+                means = self.losses(self.val_data, rows)
+                parts += [float(mean) * len(rows) / count for mean in means]
         names = ("val_loss", "token_loss", "length_loss")
         return dict(zip(names, [float(parts.sum()), *parts.tolist()], strict=True))
 
@@ -190,7 +190,7 @@ class MLPObjective:
 
 
 def base_rates(clusters: Clusters, size: int) -> Floats:
-    """Share of rows that have each cluster, [size]; half a row is added, so none is 0."""
+    """Compute the share of rows that have each cluster, [size]; smoothed, so none is 0."""
     counts = Counter(i for ids in clusters for i in set(ids))
     smoothed = [(counts[i] + 0.5) / (len(clusters) + 1) for i in range(size)]
     return np.array(smoothed, np.float32)

@@ -1,7 +1,7 @@
 """Training: one loop for every model, which stops early and survives being killed.
 
-What is learnt from which data is an ``Objective``: `decoder_objective` and `mlp` have one each.
-On several ranks (`distributed`) every one runs this loop, on the same batches.
+What is learnt from which data is an ``Objective``; `decoder_objective` and `mlp_objective` have one
+each. On several ranks (`distributed`) every one runs this loop, on the same batches.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class TrainingConfig:
     plateau_patience: int = 5  # evaluations
     evaluate_every: int = 2000  # steps; the end of training is evaluated too
     patience: int = 10  # stop after so many evaluations without a better validation loss
-    long_slugs: str = "drop"  # 'drop', or 'truncate': cut the targets at the cap, <eos> is lost
+    long_slugs: str = "drop"  # 'drop', or 'truncate': cut the targets, <eos> is lost
     label_smoothing: float = 0.0  # 0.1 in EOS calibration
-    word_loss: float = 0.0  # weight of the word head's own loss
+    word_loss: float = 0.0  # weight of the bag-of-words head's own loss
     eos_calibration: bool = False  # weigh <eos> targets by ``eos_weights``
     bf16: bool = True
     seed: int = 42
@@ -64,7 +64,7 @@ class TrainingConfig:
             raise Vec2SlugError(f"expected schedule 'plateau' or 'linear', got {self.schedule!r}")
 
     def override(self, **changes: float | str) -> TrainingConfig:
-        """A copy with some fields changed.
+        """Return a copy with some fields changed.
 
         Raises:
             Vec2SlugError: a name is not a field.
@@ -106,7 +106,7 @@ class Progress:
 
 
 def fingerprint(vectors: Floats, ids: object) -> int:
-    """A number that changes with the training data, for ``Objective.identity``."""
+    """Return a number that changes with the training data, for ``Objective.identity``."""
     return zlib.crc32(vectors.tobytes(), zlib.crc32(repr(ids).encode()))
 
 
@@ -121,14 +121,14 @@ class Objective(Protocol):
         """What is trained."""
 
     def backward(self, rows: Tensor) -> float:
-        """Make the gradient of the mean loss of these training rows; the loss.
+        """Make the gradient of the mean loss of these training rows; return the loss.
 
         Gradients are None before. On several ranks, each gets the same rows, and has to get the
         same gradient and loss; likewise in ``validation``.
         """
 
     def validation(self) -> dict[str, float]:
-        """``val_loss`` and its parts over the validation rows; the model is in evaluation mode."""
+        """Compute ``val_loss`` and its parts over the validation rows, in evaluation mode."""
 
     def save(self, path: Path) -> None:
         """Write the weights, atomically."""
@@ -150,7 +150,7 @@ class LearningRate:
 
     @property
     def value(self) -> float:
-        """Return the rate in use."""
+        """The rate in use."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def begin_step(self, step: int) -> None:
@@ -199,14 +199,17 @@ class Trainer:
         return self.config.epochs * self.steps_per_epoch
 
     def batch_rows(self, step: int) -> Tensor:
-        """Rows of the batch of a step: a pure function of seed and step, so a run can resume."""
+        """Return the rows of the batch of a step.
+
+        A pure function of seed and step, so that a run can resume.
+        """
         epoch, index = divmod(step, self.steps_per_epoch)
         generator = torch.Generator().manual_seed(self.config.seed + 1_000_003 * epoch)
         order = torch.randperm(self.objective.rows, generator=generator)
         return torch.split(order, self.config.batch_size)[index]
 
     def train_step(self) -> None:
-        """One optimiser step on the next batch.
+        """Take one optimiser step on the next batch.
 
         Raises:
             Vec2SlugError: the loss is not finite.
@@ -295,6 +298,18 @@ class Trainer:
             torch.cuda.set_rng_state(state["cuda_rng"].cpu())
         self.progress = Progress(**state["progress"])
 
+    def result(self) -> TrainingResult:
+        """Return what the run has come to."""
+        state = self.progress
+        return TrainingResult(
+            best_val_loss=state.best_val_loss,
+            best_step=state.best_step,
+            epochs=math.ceil(state.step / self.steps_per_epoch),
+            steps=state.step,
+            seconds=state.seconds,
+            history=state.history,
+        )
+
 
 def train(
     objective: Objective, config: TrainingConfig, out_dir: Path | str, score: Score | None = None
@@ -320,19 +335,11 @@ def train(
     out_dir.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(objective, config, out_dir)
     trainer.resume()
-    state = trainer.progress
-    distributed.check_same((trainer.identity, state.step), "data and checkpoint")
+    distributed.check_same((trainer.identity, trainer.progress.step), "data and checkpoint")
     run(trainer, score)
     if trainer.writes:
         (out_dir / CHECKPOINT).unlink(missing_ok=True)
-    return TrainingResult(
-        best_val_loss=state.best_val_loss,
-        best_step=state.best_step,
-        epochs=math.ceil(state.step / trainer.steps_per_epoch),
-        steps=state.step,
-        seconds=state.seconds,
-        history=state.history,
-    )
+    return trainer.result()
 
 
 def run(trainer: Trainer, score: Score | None) -> None:
