@@ -31,6 +31,16 @@ Rows = npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
 Precision = Literal["float32", "int8"]
 DEFAULT_MODEL = Path(__file__).resolve().parents[2] / "data/models/vec2slug-minilm-small"
 WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
+# What a decoder's shape must say, and the settings of its search with the keys that the study gave
+# them: both as they stand in ``model.json``.
+SHAPE = ("input_dim", "embed_dim", "num_heads", "num_layers", "max_slug_tokens", "vocab_size")
+DECODING_KEYS = {
+    "beam_width": "beam_width",
+    "length_reward": "length_reward",
+    "reward_cap": "reward_cap",
+    "min_tokens": "min_decode_tokens",
+    "min_words": "min_slug_words",
+}
 ROWS = 256  # hypotheses searched side by side, at most
 LOGITS = 8 << 20  # bytes of their logits, at most
 
@@ -74,20 +84,15 @@ class ReleaseConfig:
         """
         content = read_json(path)
         try:
-            model, vocab, beams = content["model"], content["vocab"], content["beam_search"]
+            vocab, beams = content["vocab"], content["beam_search"]
+            shape = content["model"] | {name: int(content["model"][name]) for name in SHAPE}
             decoding = DecodingConfig(
-                beam_width=beams["beam_width"],
-                length_reward=beams["length_reward"],
-                reward_cap=beams["reward_cap"],
-                min_tokens=beams["min_decode_tokens"],
-                min_words=beams["min_slug_words"],
-                max_tokens=model["max_slug_tokens"],
+                **{field: beams[key] for field, key in DECODING_KEYS.items()},
+                max_tokens=shape["max_slug_tokens"],
                 stopwords=frozenset(content["stopwords"]),
             )
-            strings = [vocab[str(index)] for index in range(model["vocab_size"])]
+            strings = [vocab[str(index)] for index in range(shape["vocab_size"])]
             mbr = MBRConfig.from_json(content["risk"]) if "risk" in content else None
-            sizes = ("input_dim", "embed_dim", "num_heads", "num_layers")
-            shape = {**model, **{k: int(model[k]) for k in sizes}}
             return cls(shape, strings, decoding, mbr, _embedder_of(path.parent))
         except (KeyError, TypeError, ValueError) as error:
             raise Vec2SlugError(

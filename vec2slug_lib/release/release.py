@@ -22,7 +22,7 @@ from ..data import dataset
 from ..evaluation.records import Run
 from ..inference.beam_search import DecodingConfig
 from ..inference.mbr import MBRConfig
-from ..inference.predictor import Precision, lacks_graph
+from ..inference.predictor import DECODING_KEYS, SHAPE, Precision, lacks_graph
 from ..inference.steppers import GRAPHS, PLAIN, CachedStepper, open_session
 from ..model.decoder import Decoder, DecoderConfig
 from ..model.merged_hyphens import is_merged
@@ -50,23 +50,10 @@ def model_json(
     """
     names = ("pad", "bos", "eos", "unk", "hyphen")
     content: dict[str, Any] = {
-        "model": {
-            "input_dim": config.input_dim,
-            "embed_dim": config.embed_dim,
-            "num_heads": config.num_heads,
-            "num_layers": config.num_layers,
-            "max_slug_tokens": config.max_slug_tokens,
-            "vocab_size": config.vocab_size,
-        },
+        "model": {name: getattr(config, name) for name in SHAPE},
         "tokens": {name: tokenizer.token_to_id(t) for name, t in zip(names, SPECIALS, strict=True)},
         "vocab": {str(i): token for i, token in enumerate(token_strings(tokenizer))},
-        "beam_search": {
-            "beam_width": decoding.beam_width,
-            "length_reward": decoding.length_reward,
-            "reward_cap": decoding.reward_cap,
-            "min_decode_tokens": decoding.min_tokens,
-            "min_slug_words": decoding.min_words,
-        },
+        "beam_search": {key: getattr(decoding, field) for field, key in DECODING_KEYS.items()},
         "stopwords": sorted(decoding.stopwords),
     }
     if config.head_dim:
