@@ -11,6 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum, auto
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,14 @@ TRIES = 5  # batches that a row may be in
 PAUSES = (1, 4, 16, 64, 0)  # seconds after each failed attempt to create a batch
 T = TypeVar("T")
 OVER = ("completed", "failed", "expired", "cancelled")
+
+
+class State(Enum):
+    """How far a batch is; its files say so, and a killed job reads it off them."""
+
+    PLANNED = auto()  # NUMBER.json names its rows; so it is again when the server has refused it
+    SUBMITTED = auto()  # NUMBER.json names the server's batch too
+    COLLECTED = auto()  # NUMBER.npz holds the vectors that came back
 
 
 class BatchJob:
@@ -76,27 +85,35 @@ class BatchJob:
         self._join()
 
     def _step(self) -> int:
-        """Collect what is over, submit what is missing; how many vectors there are."""
-        for plan in self._plans():
-            if not self._result(plan).exists() and "batch" in read_json(plan):
-                self._collect(plan)
+        """Collect what is over and submit what is missing; return how many vectors there are."""
+        for plan in self._plans(State.SUBMITTED):
+            self._collect(plan)
         tries = np.zeros(len(self.texts), np.int64)
         waiting, done = np.zeros((2, len(self.texts)), np.bool_)
-        for plan in self._plans():
+        for plan in self._plans(*State):
             rows = np.array(read_json(plan)["rows"])
             tries[rows] += 1
-            if self._result(plan).exists():
-                with np.load(self._result(plan)) as found:
-                    done[found["rows"]] = True
+            if self._state(plan) is State.COLLECTED:
+                with np.load(self._result(plan)) as result:
+                    done[result["rows"]] = True
             else:
                 waiting[rows] = True
         self._submit(np.flatnonzero(~done & ~waiting), tries)
         return int(done.sum())
 
-    def _plans(self) -> list[Path]:
-        return sorted(self.folder.glob("*.json"))
+    def _state(self, plan: Path) -> State:
+        """Read off its files how far a batch is."""
+        if self._result(plan).exists():
+            return State.COLLECTED
+        return State.SUBMITTED if "batch" in read_json(plan) else State.PLANNED
+
+    def _plans(self, *states: State) -> list[Path]:
+        """List the batches that are in one of some states, in the order of their numbers."""
+        plans = sorted(self.folder.glob("*.json"))
+        return [plan for plan in plans if self._state(plan) in states]
 
     def _result(self, plan: Path) -> Path:
+        """Return where the vectors of a batch are kept."""
         return plan.with_suffix(".npz")
 
     def _submit(self, missing: np.ndarray, tries: np.ndarray) -> None:
@@ -104,18 +121,15 @@ class BatchJob:
         if len(missing) and tries[missing].max() >= TRIES:
             row = int(missing[tries[missing].argmax()])
             raise Vec2SlugError(f"expected a vector of row {row}, got none in {TRIES} batches")
-        for rows in self._pieces(missing):
-            number = len(self._plans())
+        for number, rows in enumerate(self._pieces(missing), start=len(self._plans(*State))):
             write_json(self.folder / f"{number:06d}.json", {"rows": rows})
-        pending = [plan for plan in self._plans() if not self._result(plan).exists()]
-        known = {}
-        if any("batch" not in read_json(plan) for plan in pending[:OPEN]):
-            known = self._at_server()
-        for plan in pending[:OPEN]:
+        pending = self._plans(State.PLANNED, State.SUBMITTED)[:OPEN]
+        planned = [plan for plan in pending if self._state(plan) is State.PLANNED]
+        known = self._at_server() if planned else {}
+        for plan in planned:
             content = read_json(plan)
-            if "batch" not in content:
-                batch = known.get(plan.stem) or self._send(plan.stem, content["rows"])
-                write_json(plan, {**content, "batch": batch})
+            batch = known.get(plan.stem) or self._send(plan.stem, content["rows"])
+            write_json(plan, {**content, "batch": batch})
 
     def _pieces(self, missing: np.ndarray) -> Iterator[list[int]]:
         sizes = (len(self._line(row).encode()) for row in missing.tolist())
@@ -220,7 +234,7 @@ class BatchJob:
         shape = (len(self.texts), self.embedder.dimensions)
         with atomic(self.out) as temporary:
             np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
-            for plan in self._plans():
+            for plan in self._plans(State.COLLECTED):
                 whole = np.lib.format.open_memmap(temporary, "r+")  # what was written may go
                 with np.load(self._result(plan)) as found:
                     whole[found["rows"]] = found["vectors"].reshape(-1, shape[1])
