@@ -283,24 +283,34 @@ class _Search:
         return total, best, tokens
 
     def _allowed(self, length: int) -> _Allowed:
-        """Grammar, then the token and character limits, for M rows of ``length`` tokens each."""
-        config, pair = self.config, 1 + self.vocabulary.shortest  # a hyphen and a subword
-        words_begun, at_word_start = self.words_begun, self.at_word_start
-        ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
-        tokens_left = config.max_tokens - 1 - length
-        chars_left = MAX_CHARS - self.chars
-        hyphen = ~at_word_start & (words_begun < config.max_words)
-        eos = ~at_word_start & (words_begun >= config.min_words) & (length >= config.min_tokens)
-        eos &= ~(ends & config.suppress_eos_after_stopword)
-        # Words that still have to be opened after a subword here, or after a hyphen here.
-        missing = np.maximum(config.min_words - words_begun - at_word_start, 0)
-        char_budget = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
-        missing = np.maximum(config.min_words - words_begun, 1)
-        fits = (tokens_left >= 2 * missing) & (chars_left >= pair * missing)
-        forced = ~(hyphen & fits) & (char_budget < self.vocabulary.shortest)
+        """Decide by grammar and budget what may follow M rows of ``length`` tokens each."""
+        hyphen, eos = self._by_grammar(length)
+        hyphen_fits, char_budget = self._by_budget(length)
+        forced = ~(hyphen & hyphen_fits) & (char_budget < self.vocabulary.shortest)
         # A forced <eos> is charged its probability as if there were no limits.
         char_budget[forced] = self.vocabulary.longest
-        return _Allowed(hyphen & (fits | forced), eos | forced, char_budget, forced)
+        return _Allowed(hyphen & (hyphen_fits | forced), eos | forced, char_budget, forced)
+
+    def _by_grammar(self, length: int) -> tuple[Bools, Bools]:
+        """Tell where the words so far let a hyphen follow [M], and where <eos> [M]."""
+        config, in_word = self.config, ~self.at_word_start
+        hyphen = in_word & (self.words_begun < config.max_words)
+        eos = in_word & (self.words_begun >= config.min_words) & (length >= config.min_tokens)
+        ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
+        return hyphen, eos & ~(ends & config.suppress_eos_after_stopword)
+
+    def _by_budget(self, length: int) -> tuple[Bools, Ints]:
+        """Tell where a hyphen leaves enough for the missing words [M], and a subword's budget [M].
+
+        Each missing word takes two tokens, a hyphen and a subword, and their characters.
+        """
+        config, pair = self.config, 1 + self.vocabulary.shortest
+        tokens_left, chars_left = config.max_tokens - 1 - length, MAX_CHARS - self.chars
+        # Words that still have to be opened after a subword here, or after a hyphen here.
+        missing = np.maximum(config.min_words - self.words_begun - self.at_word_start, 0)
+        char_budget = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
+        missing = np.maximum(config.min_words - self.words_begun, 1)
+        return (tokens_left >= 2 * missing) & (chars_left >= pair * missing), char_budget
 
     def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
         """Finish slugs, keep the best ``beam_width`` others of each unfinished document."""
