@@ -122,6 +122,13 @@ class CachedStepper:
 
     def _fit(self, slot: Ints, slots: int) -> None:
         """Make room for new nodes: forget documents without rows, and nodes that no row sees."""
+        # A node is a token of a document: a letter where some row descends from it, else x. Dots
+        # are room. Documents without rows go, and of the others live nodes move to the left:
+        #
+        #   document 0  | a x x b x . |         | a b x . . . . . . . . |  document 0
+        #   document 1  | x x x x x . |   ->
+        #   document 2  | a b x x c . |         | a b c . . . . . . . . |  document 2
+        #                  used = 5                used = 3, then ROOM
         first = np.flatnonzero(slot == 0)  # row of each document
         alive, room = self.owner[first], self.caches[0].shape[2]
         if self.used + slots <= room and len(alive) >= KEPT * len(self.caches[0]):
