@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from hashlib import sha256
 from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -42,7 +43,7 @@ STEPS = (
     "output.LayerNorm",
 )
 Pair = tuple[Tensor, Tensor]  # weight and bias
-T = TypeVar("T")
+Store = Callable[[NDArray[np.int64], Tensor, Tensor], None]  # rows, their states, which are real
 
 
 def model_folder() -> Path:
@@ -182,6 +183,17 @@ def _inner_states(hidden: Tensor, real: Tensor) -> list[Floats]:
     return [row[1 : length - 1] for row, length in zip(states, real.sum(1).tolist(), strict=True)]
 
 
+@contextmanager
+def _one_thread_a_call() -> Iterator[None]:
+    """Let each call of torch keep to its own thread for a while."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class MiniLMEmbedder:
     """Sentence embeddings of all-MiniLM-L6-v2 (mean over tokens, unit norm).
 
@@ -228,8 +240,11 @@ class MiniLMEmbedder:
             Vec2SlugError: a text is empty or not a string; the message names its row.
         """
         vectors = np.empty((len(texts), WIDTH), dtype=np.float32)
-        for rows, batch in self._encode(texts, _mean_direction):
-            vectors[rows] = batch
+
+        def store(rows: NDArray[np.int64], hidden: Tensor, real: Tensor) -> None:
+            vectors[rows] = _mean_direction(hidden, real)
+
+        self._encode(texts, store)
         return vectors
 
     def token_embeddings(self, texts: Sequence[str]) -> list[Floats]:
@@ -245,35 +260,31 @@ class MiniLMEmbedder:
             Vec2SlugError: a text is empty or not a string; the message names its row.
         """
         states: list[Floats] = [np.empty((0, WIDTH), np.float32)] * len(texts)
-        for rows, batch in self._encode(texts, _inner_states):
-            for row, values in zip(rows, batch, strict=True):
+
+        def store(rows: NDArray[np.int64], hidden: Tensor, real: Tensor) -> None:
+            for row, values in zip(rows, _inner_states(hidden, real), strict=True):
                 states[row] = values
+
+        self._encode(texts, store)
         return states
 
-    def _encode(
-        self, texts: Sequence[str], reduce: Callable[[Tensor, Tensor], T]
-    ) -> Iterator[tuple[NDArray[np.int64], T]]:
-        """Yield (rows of ``texts``, what ``reduce`` makes of their states) batch by batch."""
+    def _encode(self, texts: Sequence[str], store: Store) -> None:
+        """Hand the rows of each batch, their states [N, T, 384] and which are real to ``store``."""
         check_texts(texts)
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
         lengths = np.array([len(row) for row in ids], dtype=np.int64)
 
-        def encode(rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], T]:
+        def encode(rows: NDArray[np.int64]) -> None:
             width = int(lengths[rows[0]])
             padded = np.zeros((len(rows), width), dtype=np.int64)
             real = np.arange(width) < lengths[rows, None]
             padded[real] = np.concatenate([ids[row] for row in rows])
             tokens, mask = (torch.from_numpy(x).to(self.device) for x in (padded, real))
             with torch.inference_mode():
-                return rows, reduce(self.encoder(tokens, None if real.all() else mask), mask)
+                store(rows, self.encoder(tokens, None if real.all() else mask), mask)
 
         # One batch a core beats one batch on all cores: no core waits for another at every layer,
         # which costs most when the machine has other work.
-        threads = torch.get_num_threads()
-        workers = threads if self.device.type == "cpu" else 1
-        torch.set_num_threads(1)
-        try:
-            with ThreadPoolExecutor(workers) as pool:
-                yield from pool.map(encode, by_length(lengths, BATCH_TOKENS[self.device.type]))
-        finally:
-            torch.set_num_threads(threads)
+        workers = torch.get_num_threads() if self.device.type == "cpu" else 1
+        with _one_thread_a_call(), ThreadPoolExecutor(workers) as pool:
+            list(pool.map(encode, by_length(lengths, BATCH_TOKENS[self.device.type])))
