@@ -56,7 +56,7 @@ class ChatSlugs:
         self.model, self._client = model, open_client(base_url, timeout, retries)
 
     def ask(self, name: str, text: str) -> Answer:
-        """One page's slug. An answer that is no slug counts as not valid, and is made into one.
+        """Ask for one page's slug. An answer that is no slug counts as not valid, and is made one.
 
         Raises:
             Vec2SlugError: an empty text; or the server refused, could not be reached, or does not
@@ -81,8 +81,8 @@ class ChatSlugs:
             raise Vec2SlugError(explain(error, wanted, self._client)) from None
         written = (content or "").strip()
         slug = written if is_valid(written) else slugify(written)
-        kept = slug if is_valid(slug) else ""
-        return Answer(name, kept, is_valid(written), *spent, time.perf_counter() - began)
+        usable = slug if is_valid(slug) else ""
+        return Answer(name, usable, is_valid(written), *spent, time.perf_counter() - began)
 
 
 def ask_all(
@@ -92,7 +92,7 @@ def ask_all(
     out: Path,
     progress: Callable[[int], object] | None = None,
 ) -> list[Answer]:
-    """The answers to all pages; each is appended to ``out`` at once, and not asked for again.
+    """Ask for all pages; each answer is appended to ``out`` at once, and not asked for again.
 
     Args:
         chat: whom to ask.
@@ -118,7 +118,7 @@ def ask_all(
 
 
 def read_answers(path: Path) -> list[Answer]:
-    """Answers of a file; half a line at its end, left by a kill, is cut off.
+    """Read the answers of a file; half a line at its end, left by a kill, is cut off.
 
     Raises:
         Vec2SlugError: a line is something else.
@@ -133,14 +133,14 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def dollars(answers: Sequence[Answer], input_price: float, output_price: float) -> float:
-    """Cost of the answers; prices in dollars a million tokens."""
+    """Compute the cost of the answers; prices in dollars a million tokens."""
     inputs = sum(answer.input_tokens for answer in answers)
     outputs = sum(answer.output_tokens for answer in answers)
     return _price(inputs, outputs, input_price, output_price)
 
 
 def highest_price(tokens: Sequence[int], input_price: float, output_price: float) -> float:
-    """Dollars that asking for pages of so many tokens costs at most; prices as in `dollars`."""
+    """Compute what asking for pages of so many tokens costs at most; prices as in `dollars`."""
     prompt = len(PROMPT) // 4
     inputs, outputs = sum(tokens) + prompt * len(tokens), ANSWER_TOKENS * len(tokens)
     return _price(inputs, outputs, input_price, output_price)
@@ -151,7 +151,15 @@ def _price(inputs: int, outputs: int, input_price: float, output_price: float) -
 
 
 def summary(answers: Sequence[Answer], input_price: float, output_price: float) -> dict[str, Any]:
-    """Share of valid answers, tokens and seconds a page, and dollars a thousand pages."""
+    """Summarise the answers: share of valid ones, tokens, seconds and dollars.
+
+    Returns:
+        ``pages``; ``valid``, their share; means a page of ``input_tokens`` and ``output_tokens``;
+        the median of ``seconds``; and ``dollars_per_thousand`` pages.
+
+    Raises:
+        Vec2SlugError: there is no answer.
+    """
     count = len(answers)
     if not count:
         raise Vec2SlugError("expected at least one answer, got none")

@@ -30,32 +30,35 @@ LENGTH_EDGES = (250, 500)
 def token_overlap(
     predictions: Sequence[str], references: Sequence[str]
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """Precision, recall and F1, each [N], of the sets of words; the means are macro scores."""
+    """Compute precision, recall and F1, each [N], of the sets of words.
+
+    Their means are macro scores.
+    """
     sets = [(set(words(p)), set(words(r))) for p, r in _pairs(predictions, references)]
     return _scores([(len(p & r), len(p), len(r)) for p, r in sets])
 
 
 def micro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """F1 of word sets counted over all rows together: long slugs weigh more than in macro F1."""
+    """Compute F1 of word sets over all rows together: long slugs weigh more than in macro F1."""
     sets = [(set(words(p)), set(words(r))) for p, r in _pairs(predictions, references)]
     total = sum(len(p) + len(r) for p, r in sets)
     return 2 * sum(len(p & r) for p, r in sets) / total if total else 0.0
 
 
 def rouge_1(predictions: Sequence[str], references: Sequence[str]) -> Doubles:
-    """ROUGE-1 F1 [N]: words matched with multiplicity (Lin 2004, aclanthology.org/W04-1013)."""
+    """Compute ROUGE-1 F1 [N]: words matched with multiplicity (Lin 2004, W04-1013)."""
     bags = [(Counter(words(p)), Counter(words(r))) for p, r in _pairs(predictions, references)]
     return _scores([((p & r).total(), p.total(), r.total()) for p, r in bags])[2]
 
 
 def rouge_l(predictions: Sequence[str], references: Sequence[str]) -> Doubles:
-    """ROUGE-L F1 [N]: longest common subsequence of words (Lin 2004, W04-1013)."""
+    """Compute ROUGE-L F1 [N]: longest common subsequence of words (Lin 2004, W04-1013)."""
     lists = [(words(p), words(r)) for p, r in _pairs(predictions, references)]
     return _scores([(_common_subsequence(p, r), len(p), len(r)) for p, r in lists])[2]
 
 
 def bertscore(predictions: Sequence[Floats], references: Sequence[Floats]) -> Doubles:
-    """BERTScore precision, recall and F1 [3, N] (Zhang et al. 2020, arXiv 1904.09675).
+    """Compute BERTScore precision, recall and F1 [3, N] (Zhang et al. 2020, arXiv 1904.09675).
 
     Each token is matched to the most similar token of the other side by cosine; no idf weights,
     no rescaling. A row with a side without tokens scores 0.
@@ -81,7 +84,7 @@ def bertscore(predictions: Sequence[Floats], references: Sequence[Floats]) -> Do
 def distinctiveness(
     predictions: Sequence[str], vectors: Floats, k: int = NEIGHBOURS, block: int = 512
 ) -> Doubles:
-    """How far each prediction differs from those of its nearest documents.
+    """Measure how far each prediction differs from those of its nearest documents.
 
     The Jaccard distance between the predicted word sets of a row and of its ``k`` nearest rows by
     cosine, weighted by the cosine (negative ones count 0; if all do, the mean is plain). Rows share
@@ -107,19 +110,27 @@ def distinctiveness(
     unit, k = _unit(vectors), min(k, len(predictions) - 1)
     sets = [set(words(slug)) for slug in predictions]
     values = np.zeros(len(sets))
-    for begin, cosine in product_blocks(unit, unit, block, "distinctiveness"):
-        rows = np.arange(len(cosine))
-        cosine[rows, begin + rows] = -np.inf
-        nearest = np.argpartition(-cosine, k - 1, axis=1)[:, :k]
-        weights = np.maximum(np.take_along_axis(cosine, nearest, 1), 0).astype(np.float64)
-        weights[weights.sum(1) == 0] = 1
-        distances = [[_jaccard(sets[begin + i], sets[j]) for j in nearest[i]] for i in rows]
-        values[begin : begin + block] = np.average(distances, axis=1, weights=weights)
+    for begin, cosines in product_blocks(unit, unit, block, "distinctiveness"):
+        rows = np.arange(len(cosines))
+        cosines[rows, begin + rows] = -np.inf
+        values[begin : begin + block] = _neighbour_distances(cosines, sets, begin, k)
     return values
 
 
+def _neighbour_distances(cosines: Floats, sets: Sequence[set[str]], begin: int, k: int) -> Doubles:
+    """Average the Jaccard distances of rows from ``begin`` on to their ``k`` nearest, by cosine."""
+    nearest = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
+    weights = np.maximum(np.take_along_axis(cosines, nearest, 1), 0).astype(np.float64)
+    weights[weights.sum(1) == 0] = 1
+    distances = [
+        [_jaccard(sets[row], sets[other]) for other in others]
+        for row, others in enumerate(nearest, begin)
+    ]
+    return np.asarray(np.average(distances, axis=1, weights=weights))
+
+
 def text_metrics(predictions: Sequence[str], references: Sequence[str]) -> dict[str, Doubles]:
-    """Every metric that needs nothing but the slugs: name to values [N].
+    """Compute every metric that needs nothing but the slugs: name to values [N].
 
     Raises:
         Vec2SlugError: predictions and references differ in number.
@@ -144,7 +155,7 @@ def row_metrics(
     vectors: Floats,
     bert: TokenEmbedder | None = None,
 ) -> dict[str, Doubles]:
-    """Every metric that is a mean over rows: name to values [N].
+    """Compute every metric that is a mean over rows: name to values [N].
 
     Args:
         predictions: N predicted slugs.
@@ -172,9 +183,10 @@ def evaluate(
     vectors: Floats,
     bert: TokenEmbedder | None = None,
 ) -> dict[str, Interval]:
-    """Every metric with its 95 % interval, ready for JSON; arguments and errors as `row_metrics`.
+    """Compute every metric with its 95 % interval, ready for JSON.
 
-    Means over rows have a percentile bootstrap interval, diversity the one of `diversity`.
+    Arguments and errors are those of `row_metrics`. Means over rows have a percentile bootstrap
+    interval, diversity the one of `diversity`.
     """
     metrics = summarise(row_metrics(predictions, references, vectors, bert))
     return {**metrics, "diversity": diversity(predictions)}
@@ -183,7 +195,7 @@ def evaluate(
 def breakdown(
     rows: Mapping[str, Doubles], groups: Sequence[str]
 ) -> dict[str, dict[str, Interval | int]]:
-    """Per group of rows: ``count`` and every metric with its interval, largest group first.
+    """Compute ``count`` and every metric with its interval by group, largest group first.
 
     Args:
         rows: per-row metrics as `row_metrics` gives them.
@@ -195,15 +207,15 @@ def breakdown(
     labels = np.array(groups, dtype=str)
     if any(len(column) != len(labels) for column in rows.values()):
         raise Vec2SlugError(f"expected one group a row, got {len(labels)} groups")
-    found: dict[str, dict[str, Interval | int]] = {}
+    by_group: dict[str, dict[str, Interval | int]] = {}
     for label, count in Counter(groups).most_common():
         part = summarise({name: column[labels == label] for name, column in rows.items()})
-        found[label] = {"count": count, **part}
-    return found
+        by_group[label] = {"count": count, **part}
+    return by_group
 
 
 def length_group(token_count: int) -> str:
-    """Document length class: short below 250 tokens, medium below 500, long from there.
+    """Return the class of a document length: short below 250 tokens, medium below 500, long.
 
     The study names only the classes' average lengths, 151, 345 and 720; these edges fit them.
     """
@@ -211,10 +223,10 @@ def length_group(token_count: int) -> str:
 
 
 def _tokens(bert: TokenEmbedder, slugs: Sequence[str]) -> list[Floats]:
-    """Token vectors of each slug's words; none for a slug without words."""
+    """Embed the tokens of each slug's words; none for a slug without words."""
     texts = [" ".join(words(slug)) for slug in slugs]
-    found = iter(bert([text for text in texts if text]))
-    return [next(found) if text else np.zeros((0, 1), np.float32) for text in texts]
+    states = iter(bert([text for text in texts if text]))
+    return [next(states) if text else np.zeros((0, 1), np.float32) for text in texts]
 
 
 def _pairs(ours: Sequence[Item], theirs: Sequence[Item]) -> list[tuple[Item, Item]]:
@@ -224,14 +236,14 @@ def _pairs(ours: Sequence[Item], theirs: Sequence[Item]) -> list[tuple[Item, Ite
 
 
 def _scores(counts: Sequence[tuple[int, int, int]]) -> tuple[Doubles, Doubles, Doubles]:
-    """Precision, recall and F1 from N counts (matched, predicted, true); 0 where undefined."""
+    """Compute precision, recall and F1 from N counts (matched, predicted, true); 0 if undefined."""
     matched, predicted, true = np.array(counts, np.float64).reshape(-1, 3).T
     precision, recall = matched / np.maximum(predicted, 1), matched / np.maximum(true, 1)
     return precision, recall, 2 * matched / np.maximum(predicted + true, 1)
 
 
 def _common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
-    """Length of the longest common subsequence."""
+    """Return the length of the longest common subsequence."""
     best = [0] * (len(right) + 1)
     for item in left:
         previous = best
@@ -242,12 +254,12 @@ def _common_subsequence(left: Sequence[str], right: Sequence[str]) -> int:
 
 
 def _jaccard(left: set[str], right: set[str]) -> float:
-    """Jaccard distance of two sets; 0 between two empty ones."""
+    """Compute the Jaccard distance of two sets; 0 between two empty ones."""
     return 1 - len(left & right) / len(left | right) if left or right else 0.0
 
 
 def _unit(vectors: Floats) -> Floats:
-    """Rows scaled to length 1."""
+    """Scale rows to length 1."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     if not (np.isfinite(norms) & (norms > 0)).all():
         raise Vec2SlugError("expected finite vectors other than zero")
