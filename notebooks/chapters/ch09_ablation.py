@@ -1,24 +1,23 @@
-"""What is inside a run, as a record: attention, the logit lens, and what is lost without a path."""
+"""The attention analysis of a run, as a record: attention, logit lens and knockouts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 from tqdm import tqdm
 
 from chapters.ch09_attention import attention_report, by_kind, lens_report
 from vec2slug_lib.common.errors import Vec2SlugError
-from vec2slug_lib.common.vectors import Floats
+from vec2slug_lib.common.vectors import Array, Floats
 from vec2slug_lib.data.dataset import Dataset
 from vec2slug_lib.evaluation import intervals, metrics
 from vec2slug_lib.evaluation.records import read_or_make
@@ -60,16 +59,16 @@ class AnalysedModel:
 
     @cached_property
     def strings(self) -> list[str]:
-        """Its vocabulary."""
+        """Return its vocabulary."""
         return token_strings(self.tokenizer)
 
     @cached_property
     def marks(self) -> Tensor:
-        """Which tokens hold a hyphen."""
+        """Mark its tokens that hold a hyphen, bool ``[V]``."""
         return hyphen_marks(self.strings)
 
     def first(self, count: int) -> AnalysedModel:
-        """The same with its first pages only."""
+        """Return the same with its first pages only."""
         rows = slice(count)
         return replace(
             self,
@@ -79,12 +78,21 @@ class AnalysedModel:
         )
 
     def encode(self, slugs: Sequence[str]) -> Tensor:
-        """Token ids, see `encode_slugs`."""
+        """Encode slugs as token ids ``[N, T]``, see `encode_slugs`."""
         return encode_slugs(self.tokenizer, slugs, self.model.config.max_slug_tokens)
 
 
+class Knockout(NamedTuple):
+    """What a decoder does about N pages with some of its attention knocked out, or none."""
+
+    losses: Array  # nats, of the tokens that the whole model wrote, [N, T - 1]
+    own: Array  # nats, of the tokens of the pages' own slugs
+    slugs: Array  # greedy, [N]
+    f1: Array  # their Token F1, [N]
+
+
 def analysed_run(experiment: str, preset: str = "book", rows: int = ROWS) -> AnalysedModel:
-    """A run's decoder with its first test rows.
+    """Open a run's decoder with its first test rows.
 
     Raises:
         Vec2SlugError: an MLP's run, or one whose weights are not on disk.
@@ -98,7 +106,7 @@ def analysed_run(experiment: str, preset: str = "book", rows: int = ROWS) -> Ana
 
 
 def analysed_release(folder: Path | str, pages: Dataset) -> AnalysedModel:
-    """A release folder's decoder with the slugs that it writes about some pages.
+    """Open a release folder's decoder; let it write slugs about some pages.
 
     Raises:
         Vec2SlugError: the folder is incomplete, or made for vectors of another width.
@@ -109,32 +117,32 @@ def analysed_release(folder: Path | str, pages: Dataset) -> AnalysedModel:
         raise Vec2SlugError(f"expected vectors of width {width} for {folder}, got width {given}")
     with tqdm(total=len(pages.pairs), desc="decoding", unit="slug", delay=2) as bar:
         strings = token_strings(tokenizer)
-        found = predict(model, pages.vectors, strings, progress=bar.update)
-    slugs, references = [slug for slug, _ in found], pages.pairs["slug"].tolist()
+        predictions = predict(model, pages.vectors, strings, progress=bar.update)
+    slugs, references = [slug for slug, _ in predictions], pages.pairs["slug"].tolist()
     return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, references)
 
 
 def attention_analysis(
     experiment: str, preset: str = "book", remake: bool = False
 ) -> dict[str, Any]:
-    """What is inside a run, see `analyse`: read if it is there, made if not."""
+    """Read the attention analysis of a run, see `analyse`; make it if it is not there."""
     run = record(experiment, preset)
     return read_or_make(run, "inside", lambda: analyse(analysed_run(experiment, preset)), remake)
 
 
 def analyse(analysed: AnalysedModel) -> dict[str, Any]:
-    """Attention, lens and cuts, teacher-forced on what the model wrote.
+    """Measure attention, logit lens and knockouts, teacher-forced on what the model wrote.
 
     Returns:
-        ``rows``, ``merged`` (whether hyphens are part of words), ``attention`` and ``lens`` (see
-        the reports of `inside`), ``routing`` (heads as [layer, head], both from 0), ``cuts`` (see
-        `knockout_report`).
+        ``rows``, ``merged`` (whether hyphens are part of words), ``attention`` (see
+        `attention_report`), ``lens`` (see `lens_report`), ``routing`` (heads as [layer, head],
+        both from 0), ``cuts`` (see `knockout_report`).
     """
     vectors, marks = torch.from_numpy(analysed.vectors), analysed.marks
     ids = analysed.encode(analysed.slugs)
     attention = attention_report(analysed.model, vectors, ids, marks)
     routing = routing_heads(attention["heads"]["hyphen"])
-    found = {
+    report = {
         "rows": len(ids),
         "merged": is_merged(analysed.strings),
         "attention": attention,
@@ -142,17 +150,17 @@ def analyse(analysed: AnalysedModel) -> dict[str, Any]:
         "routing": routing,
         "cuts": knockout_report(analysed, ids, knockouts(analysed, routing)),
     }
-    return dict(rounded(found))
+    return dict(rounded(report))
 
 
 def routing_heads(heads: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
-    """As many heads as a layer has, over all layers: those whose hyphens see most of the prefix.
+    """Find the heads whose hyphens attend most to the prefix, as many as a layer has.
 
     Args:
         heads: share of the prefix, ``[L][heads]``.
 
     Returns:
-        Layer and number, both from 0, in that order.
+        Layer and number, both from 0, in that order; from any layer.
     """
     flat = np.asarray(heads)
     best = np.argsort(-flat, axis=None, kind="stable")[: flat.shape[1]]
@@ -164,67 +172,91 @@ def routing_heads(heads: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
 def knockouts(
     analysed: AnalysedModel, routing: Sequence[tuple[int, int]]
 ) -> dict[str, Blocked | None]:
-    """Cuts by name, the uncut model first: kinds of tokens, then heads."""
+    """Return knockouts by name, the whole model first: kinds of tokens, then heads."""
     config, marks = analysed.model.config, analysed.marks
     kinds = [("hyphen",), ("subword",), ("bos",), ("hyphen", "subword"), SOURCES]
-    cuts: dict[str, Blocked | None] = {"nothing": None}
+    chosen: dict[str, Blocked | None] = {"nothing": None}
     for names in kinds:
         label = " and ".join(names) if len(names) < len(SOURCES) else "everything"
-        cuts[label] = knock_out_kinds(config.num_heads, names, marks)
+        chosen[label] = knock_out_kinds(config.num_heads, names, marks)
     heads = [(i, j) for i in range(config.num_layers) for j in range(config.num_heads)]
     others = [head for head in heads if head not in routing]
-    cuts["routing heads"] = knock_out_heads(config.num_heads, routing)
+    chosen["routing heads"] = knock_out_heads(config.num_heads, routing)
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(len(others))[: len(routing)]
-        chosen = [others[i] for i in order]
-        cuts[f"random heads {draw + 1}"] = knock_out_heads(config.num_heads, chosen)
-    return cuts
+        drawn = [others[i] for i in order]
+        chosen[f"random heads {draw + 1}"] = knock_out_heads(config.num_heads, drawn)
+    return chosen
 
 
 def knockout_report(
-    analysed: AnalysedModel, ids: Tensor, cuts: dict[str, Blocked | None]
+    analysed: AnalysedModel, ids: Tensor, chosen: Mapping[str, Blocked | None]
 ) -> dict[str, Any]:
-    """Loss and greedy slugs when some of the tokens or heads do not see the prefix.
+    """Measure loss and greedy slugs without attention of some tokens or heads to the prefix.
 
     Args:
         analysed: the decoder and its pages.
         ids: what it wrote, ``[N, T]``.
-        cuts: by name, the uncut model first.
+        chosen: knockouts by name, the whole model first.
 
     Returns:
-        Name of the cut to ``loss`` (nats, mean over tokens), ``added`` (to the uncut loss, paired,
-        by kind of token and over all), ``reference`` (the same over all tokens of the pages' own
-        slugs), ``f1`` (Token F1 of the greedy slugs), ``lost`` (paired difference to the uncut
-        model's), ``same`` (share of slugs unchanged), ``diversity``, ``slugs`` of the first pages.
+        Name of the knockout to its `knockout_effect`.
     """
-    own, vectors = analysed.encode(analysed.references), torch.from_numpy(analysed.vectors)
-    kinds = target_kinds(ids, analysed.marks)[:, 1:].numpy()
-    real = np.minimum(target_kinds(own, analysed.marks)[:, 1:].numpy(), 0)
-    base: tuple[NDArray[Any], ...] | None = None
-    found = {}
-    for name, blocked in tqdm(cuts.items(), "cutting", unit="way", delay=2):
+    own = analysed.encode(analysed.references)
+    kinds, own_kinds = (target_kinds(x, analysed.marks)[:, 1:].numpy() for x in (ids, own))
+    results: dict[str, Knockout] = {}
+    for name, blocked in tqdm(chosen.items(), "knocking out", unit="knockout", delay=2):
         with knockout(analysed.model, blocked) if blocked else nullcontext():
-            losses, others = (token_losses(analysed.model, vectors, x).numpy() for x in (ids, own))
-            slugs = greedy_slugs(analysed)
-        f1 = metrics.token_overlap(slugs, analysed.references)[2]
-        base = base or (losses, others, np.array(slugs), f1)
-        added = by_kind((losses - base[0])[None], kinds, TARGETS)
-        added |= by_kind((losses - base[0])[None], np.minimum(kinds, 0), ["all"])
-        found[name] = {
-            "loss": float(losses.sum() / (kinds >= 0).sum()),
-            "added": {kind: intervals[0] for kind, intervals in added.items()},
-            "reference": by_kind((others - base[1])[None], real, ["all"])["all"][0],
-            "f1": intervals.summarise({"f1": f1})["f1"],
-            "lost": intervals.compare({"f1": f1}, {"f1": base[3]})["f1"],
-            "same": float(np.mean(np.array(slugs) == base[2])),
-            "diversity": intervals.diversity(slugs)["value"],
-            "slugs": slugs[:5],
-        }
-    return found
+            results[name] = measure(analysed, ids, own)
+    whole = next(iter(results.values()))
+    return {
+        name: knockout_effect(result, whole, kinds, own_kinds) for name, result in results.items()
+    }
+
+
+def measure(analysed: AnalysedModel, ids: Tensor, own: Tensor) -> Knockout:
+    """Measure a decoder as it stands: losses of what it wrote and of the pages' slugs, and F1."""
+    vectors = torch.from_numpy(analysed.vectors)
+    losses, own_losses = (token_losses(analysed.model, vectors, x).numpy() for x in (ids, own))
+    slugs = greedy_slugs(analysed)
+    f1 = metrics.token_overlap(slugs, analysed.references)[2]
+    return Knockout(losses, own_losses, np.array(slugs), f1)
+
+
+def knockout_effect(
+    result: Knockout, whole: Knockout, kinds: Array, own_kinds: Array
+) -> dict[str, Any]:
+    """Compare a knockout with the whole model.
+
+    Args:
+        result: with the knockout.
+        whole: without it.
+        kinds: of the tokens that the model wrote, see `target_kinds`, ``[N, T - 1]``.
+        own_kinds: the same of the pages' own slugs.
+
+    Returns:
+        ``loss`` (nats, mean over tokens), ``added`` (to the whole model's loss, paired, by kind of
+        token and over all), ``reference`` (the same over all tokens of the pages' own slugs),
+        ``f1`` (Token F1 of the greedy slugs), ``lost`` (paired difference to the whole model's),
+        ``same`` (share of slugs unchanged), ``diversity``, ``slugs`` of the first pages.
+    """
+    more, own_more = (result.losses - whole.losses)[None], (result.own - whole.own)[None]
+    added = by_kind(more, kinds, TARGETS) | by_kind(more, np.minimum(kinds, 0), ["all"])
+    slugs = result.slugs.tolist()
+    return {
+        "loss": float(result.losses.sum() / (kinds >= 0).sum()),
+        "added": {kind: layers[0] for kind, layers in added.items()},
+        "reference": by_kind(own_more, np.minimum(own_kinds, 0), ["all"])["all"][0],
+        "f1": intervals.summarise({"f1": result.f1})["f1"],
+        "lost": intervals.compare({"f1": result.f1}, {"f1": whole.f1})["f1"],
+        "same": float(np.mean(result.slugs == whole.slugs)),
+        "diversity": intervals.diversity(slugs)["value"],
+        "slugs": slugs[:5],
+    }
 
 
 def greedy_slugs(analysed: AnalysedModel) -> list[str]:
-    """Slugs by a search without a cache, so that cuts apply."""
+    """Write slugs by a search without a cache, so that knockouts apply."""
     strings = analysed.strings
     stepper: Stepper = FullStepper(analysed.model)
     if is_merged(strings):
@@ -234,10 +266,10 @@ def greedy_slugs(analysed: AnalysedModel) -> list[str]:
     return greedy(stepper, analysed.vectors, strings, config)
 
 
-def rounded(found: Any) -> Any:
-    """The same with every float rounded, so that a record stays small."""
-    if isinstance(found, dict):
-        return {key: rounded(value) for key, value in found.items()}
-    if isinstance(found, list | tuple):
-        return [rounded(value) for value in found]
-    return round(found, DIGITS) if isinstance(found, float) else found
+def rounded(values: Any) -> Any:
+    """Round every float of nested lists and dictionaries, so that a record stays small."""
+    if isinstance(values, dict):
+        return {key: rounded(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [rounded(value) for value in values]
+    return round(values, DIGITS) if isinstance(values, float) else values

@@ -1,4 +1,4 @@
-"""Chapters 9 and 10 in numbers: what `interpret` sees over many rows, with intervals.
+"""Reports of attention (chapter 9) and of the logit lens (chapter 10) over many rows.
 
 Means are over tokens, intervals over pages: the tokens of a page are drawn together.
 """
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vec2slug_lib.common.slugs import STOPWORDS
-from vec2slug_lib.common.vectors import Array
+from vec2slug_lib.common.vectors import Array, Bools
 from vec2slug_lib.common.vocabulary import EOS, PAD
 from vec2slug_lib.evaluation.intervals import Interval, mean_over, ratio_of
 from vec2slug_lib.model.decoder import Decoder
@@ -34,7 +34,7 @@ EXAMPLES = 8  # tokens shown layer by layer
 
 
 def by_kind(values: Array, kinds: Array, names: Sequence[str]) -> dict[str, list[Interval]]:
-    """Means per kind of token that occurs and layer: values ``[L, N, T]``, kinds ``[N, T]``."""
+    """Compute means by kind of token and layer: values ``[L, N, T]``, kinds ``[N, T]``."""
     return {
         name: [mean_over(layer, kinds == kind) for layer in values]
         for kind, name in enumerate(names)
@@ -43,7 +43,7 @@ def by_kind(values: Array, kinds: Array, names: Sequence[str]) -> dict[str, list
 
 
 def shares(values: Array, kinds: Array, names: Sequence[str], size: int) -> dict[str, list[float]]:
-    """Shares of tokens by a whole number below ``size``, a kind: values and kinds ``[N, T]``."""
+    """Compute the shares of tokens by a whole number below ``size``, a kind: both ``[N, T]``."""
     return {
         name: (np.bincount(values[kinds == kind], minlength=size) / (kinds == kind).sum()).tolist()
         for kind, name in enumerate(names)
@@ -52,24 +52,30 @@ def shares(values: Array, kinds: Array, names: Sequence[str], size: int) -> dict
 
 
 def routes(ids: Tensor, marks: Tensor) -> Tensor:
-    """Index into `ROUTES` of every position seen from every token, ``[N, T, 1 + T]``.
+    """Return the index into `ROUTES` of each position for each token, ``[N, T, 1 + T]``.
 
     A hyphen belongs to the word that it ends, or where hyphens are merged to the one it begins.
     """
     n, t = ids.shape
     hyphens = marks[ids]
     word = hyphens.cumsum(1) - hyphens.long() * (not hyphens_merged(marks))
-    seen = torch.full((n, t, t), ROUTES.index("earlier words"))
-    seen[hyphens[:, None, :].expand(n, t, t)] = ROUTES.index("hyphen")
+    kinds = torch.full((n, t, t), ROUTES.index("earlier words"))
+    kinds[hyphens[:, None, :].expand(n, t, t)] = ROUTES.index("hyphen")
     same = (word[:, :, None] == word[:, None, :]) & ~hyphens[:, None, :]
-    seen[same] = ROUTES.index("same word")
-    seen[:, :, 0] = ROUTES.index("bos")
-    seen[:, torch.arange(t), torch.arange(t)] = ROUTES.index("itself")
-    return torch.cat([torch.zeros(n, t, 1, dtype=torch.long), seen], dim=2)
+    kinds[same] = ROUTES.index("same word")
+    kinds[:, :, 0] = ROUTES.index("bos")
+    kinds[:, torch.arange(t), torch.arange(t)] = ROUTES.index("itself")
+    return torch.cat([torch.zeros(n, t, 1, dtype=torch.long), kinds], dim=2)
 
 
 def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor) -> dict[str, Any]:
-    """Where tokens look, by their kind and by layer.
+    """Measure the attention of tokens by their kind and by layer.
+
+    Args:
+        model: in evaluation mode.
+        vectors: unit rows ``[N, input_dim]``.
+        ids: of the slugs, ``[N, T]``.
+        marks: see `hyphen_marks`.
 
     Returns:
         ``prefix`` (kind to the share of attention that goes to the prefix, an interval a layer),
@@ -82,14 +88,13 @@ def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor
     """
     weights = trace_attention(model, vectors, ids).attention[:, :, :, 1:]  # from tokens only
     kinds, nexts = source_kinds(ids, marks).numpy(), target_kinds(ids, marks)[:, 1:].numpy()
+    of_kind = {name: kinds == k for k, name in enumerate(SOURCES)}
+    present = {name: rows for name, rows in of_kind.items() if rows.any()}
+    hyphens, subwords = of_kind["hyphen"], of_kind["subword"]
     prefix = weights[..., 0].mean(2).numpy()
-    hyphens, subwords = (kinds == SOURCES.index(name) for name in ("hyphen", "subword"))
     entropy = torch.special.entr(weights).sum(-1).mean(2).numpy() / np.log(2)
     even = 1 / np.arange(2, ids.shape[1] + 2) + np.zeros(ids.shape)
-    way, mean = routes(ids, marks), weights.mean(2)
-    routed = np.stack([(mean * (way == i)).sum(-1).numpy() for i in range(len(ROUTES))])
     heads = weights[..., 0].permute(0, 2, 1, 3).numpy()
-    present = {name: kinds == k for k, name in enumerate(SOURCES) if (kinds == k).any()}
     return {
         "prefix": by_kind(prefix, kinds, SOURCES),
         "writes": by_kind(prefix[:, :, :-1], nexts, TARGETS),
@@ -99,16 +104,30 @@ def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor
         "spread": {"hyphen": spread(prefix, hyphens), "subword": spread(prefix, subwords)},
         "places": places(prefix, hyphens),
         "entropy": by_kind(entropy, kinds, SOURCES),
-        "routing": {
-            name: dict(zip(ROUTES, routed[:, :, rows].mean(-1).tolist(), strict=True))
-            for name, rows in present.items()
-        },
+        "routing": routing(weights.mean(2), routes(ids, marks), present),
         "counts": {name: int(rows.sum()) for name, rows in present.items()},
     }
 
 
+def routing(
+    weights: Tensor, route: Tensor, present: dict[str, Bools]
+) -> dict[str, dict[str, list[float]]]:
+    """Compute the shares of attention, a layer, by kind of token and route.
+
+    Args:
+        weights: mean over heads, ``[L, N, T, 1 + T]``.
+        route: see `routes`.
+        present: kind to which tokens are of it, ``[N, T]``.
+    """
+    routed = np.stack([(weights * (route == i)).sum(-1).numpy() for i in range(len(ROUTES))])
+    return {
+        name: dict(zip(ROUTES, routed[:, :, rows].mean(-1).tolist(), strict=True))
+        for name, rows in present.items()
+    }
+
+
 def spread(prefix: Array, chosen: Array) -> dict[str, Any]:
-    """Quartiles ``[L][3]`` of some tokens' shares, and counts ``[L][BINS]`` between 0 and 1."""
+    """Compute quartiles ``[L][3]`` of some tokens' shares, and counts ``[L][BINS]`` from 0 to 1."""
     values = prefix[:, chosen]
     return {
         "quartiles": np.percentile(values, [25, 50, 75], axis=1).T.tolist(),
@@ -117,7 +136,7 @@ def spread(prefix: Array, chosen: Array) -> dict[str, Any]:
 
 
 def places(prefix: Array, hyphens: Array) -> dict[str, list[Interval]]:
-    """Share of attention on the prefix of a slug's first, middle and last hyphens, by layer."""
+    """Compute the share on the prefix of a slug's first, middle and last hyphens, by layer."""
     number = np.cumsum(hyphens, axis=1)
     total = number[:, -1:]
     kinds = np.where(number == total, 2, np.where(number == 1, 0, 1))
@@ -127,7 +146,14 @@ def places(prefix: Array, hyphens: Array) -> dict[str, list[Interval]]:
 def lens_report(
     model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor, strings: Sequence[str]
 ) -> dict[str, Any]:
-    """When a token is decided, by its kind.
+    """Measure at which layer the logit lens shows the written token, by its kind.
+
+    Args:
+        model: in evaluation mode.
+        vectors: unit rows ``[N, input_dim]``.
+        ids: of the slugs, ``[N, T]``.
+        marks: see `hyphen_marks`.
+        strings: the vocabulary.
 
     Returns:
         ``probability``, ``rank`` (logarithm to base 10 of 1 + rank) and ``leads`` (share of tokens
@@ -136,34 +162,38 @@ def lens_report(
         those that never do) and ``settled`` (the same for the layer from which on they do);
         ``agrees`` (share of leading tokens that also lead after the last layer) and ``stopwords``
         (share of leading tokens that are one, the written token's last), both as ``leads``;
-        ``leaders`` (kind to shares by `LEADERS`, one list a layer); ``examples`` of tokens that
-        the last layer alone decides.
+        ``leaders`` (kind to shares by `LEADERS`, one list a layer); ``counts`` (tokens of each
+        kind); ``examples`` of tokens that the last layer alone decides.
     """
-    found, kinds = lens(model, vectors, ids), target_kinds(ids, marks)[:, 1:].numpy()
-    rank, leads = found.rank.numpy(), (found.rank == 0).numpy()
+    traced, kinds = lens(model, vectors, ids), target_kinds(ids, marks)[:, 1:].numpy()
+    rank, leads = traced.rank.numpy(), (traced.rank == 0).numpy()
     layers = len(rank)
     first = np.where(leads.any(0), leads.argmax(0), layers)
     settled = layers - np.cumprod(leads[::-1], axis=0).sum(0)
     stop = np.array([token.removeprefix("-") in STOPWORDS for token in strings])
-    said = torch.cat([found.leader, ids[None, :, 1:]]).numpy()
-    who = leader_kinds(found.leader, ids, marks).numpy()
-    by_layer = [shares(layer, kinds, TARGETS, len(LEADERS)) for layer in who]
+    leading = torch.cat([traced.leader, ids[None, :, 1:]]).numpy()
     return {
-        "probability": by_kind(found.probability.numpy(), kinds, TARGETS),
+        "probability": by_kind(traced.probability.numpy(), kinds, TARGETS),
         "rank": by_kind(np.log10(1 + rank), kinds, TARGETS),
         "leads": by_kind(leads.astype(float), kinds, TARGETS),
         "first": shares(first, kinds, TARGETS, layers + 1),
         "settled": shares(settled, kinds, TARGETS, layers + 1),
-        "agrees": by_kind((said[:-1] == said[-2]).astype(float), kinds, TARGETS),
-        "stopwords": by_kind(stop[said].astype(float), kinds, TARGETS),
-        "leaders": {name: [layer[name] for layer in by_layer] for name in by_layer[0]},
+        "agrees": by_kind((leading[:-1] == leading[-2]).astype(float), kinds, TARGETS),
+        "stopwords": by_kind(stop[leading].astype(float), kinds, TARGETS),
+        "leaders": leader_shares(leader_kinds(traced.leader, ids, marks).numpy(), kinds),
         "counts": {name: int((kinds == k).sum()) for k, name in enumerate(TARGETS)},
-        "examples": late_tokens(found.leader, ids, settled == layers - 1, strings),
+        "examples": late_tokens(traced.leader, ids, settled == layers - 1, strings),
     }
 
 
+def leader_shares(leaders: Array, kinds: Array) -> dict[str, list[list[float]]]:
+    """Compute shares by `LEADERS`, a list a layer, by kind: ``[L, N, T]`` and ``[N, T]``."""
+    by_layer = [shares(layer, kinds, TARGETS, len(LEADERS)) for layer in leaders]
+    return {name: [layer[name] for layer in by_layer] for name in by_layer[0]}
+
+
 def leader_kinds(leader: Tensor, ids: Tensor, marks: Tensor) -> Tensor:
-    """Index into `LEADERS` of each leading token ``[L, N, T - 1]`` of slugs ``ids [N, T]``."""
+    """Return the index into `LEADERS` of each leading token ``[L, N, T - 1]`` of ``ids [N, T]``."""
     written, t = ids[:, 1:], ids.shape[1] - 1
     place = torch.arange(t)
     same = (leader[..., None] == written[:, None, :]) & (written != PAD)[:, None, :]
@@ -179,7 +209,7 @@ def leader_kinds(leader: Tensor, ids: Tensor, marks: Tensor) -> Tensor:
 def late_tokens(
     leader: Tensor, ids: Tensor, late: Array, strings: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Some tokens, drawn at random from those marked ``late [N, T - 1]``, with their leaders."""
+    """Draw some of the tokens marked ``late [N, T - 1]``; return each with its leaders."""
     cells = np.argwhere(late & (ids[:, 1:] != PAD).numpy())
     chosen = np.sort(np.random.default_rng(0).permutation(len(cells))[:EXAMPLES])
     return [

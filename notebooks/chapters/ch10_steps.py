@@ -28,11 +28,14 @@ PAGES = 12  # test rows shown after the book's own articles
 UNIT = 10_000  # probabilities and shares of attention are whole numbers of 1 / UNIT
 CANDIDATES, LEADERS = 4, 10  # tokens listed for a layer, and for the output
 POINTS = 40  # of the curve of all tokens' probabilities, about evenly spaced in log rank
-STATIC = Path(__file__).parents[1] / "book" / "_static"
+STATIC = Path(__file__).parents[2] / "book" / "_static"
 
 
 def steps_record(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
-    """Steps of a run on the book's articles and its first test rows, see `steps_report`.
+    """Read the steps of a run on the book's articles and first test rows; make them if need be.
+
+    Returns:
+        See `steps_report`.
 
     Raises:
         Vec2SlugError: there is no record of them and the run's weights are not on disk.
@@ -48,14 +51,14 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
 
 
 def steps_of_model(analysed: AnalysedModel) -> dict[str, Any]:
-    """The same of any decoder, which writes the slugs of the articles first."""
+    """Let any decoder write the slugs of the articles; return its steps, see `steps_report`."""
     vectors = example_vectors(MiniLMEmbedder())
     slugs = [slug for slug, _ in predict(analysed.model, vectors, analysed.strings)]
     return steps_report(analysed.first(PAGES), vectors, slugs)
 
 
 def steps_report(analysed: AnalysedModel, vectors: Floats, slugs: Sequence[str]) -> dict[str, Any]:
-    """Every step of the decoder on the book's articles and then on the subject's pages.
+    """Collect every step of a decoder on the book's articles, then on its own pages.
 
     Args:
         analysed: the decoder and its pages.
@@ -86,7 +89,7 @@ def steps_report(analysed: AnalysedModel, vectors: Floats, slugs: Sequence[str])
 
 
 def steps_of(analysed: AnalysedModel, row: int, ranks: Sequence[int]) -> list[dict[str, Any]]:
-    """What is inside the decoder before each token of one slug.
+    """Trace attention and logit lens before each token of one slug.
 
     Args:
         analysed: the decoder and its pages.
@@ -102,18 +105,18 @@ def steps_of(analysed: AnalysedModel, row: int, ranks: Sequence[int]) -> list[di
     """
     vectors = torch.from_numpy(analysed.vectors[row : row + 1])
     ids = analysed.encode(analysed.slugs[row : row + 1])
-    seen = trace_attention(analysed.model, vectors, ids[:, :-1])
-    logits = layer_logits(analysed.model, vectors, seen.states[:, :, 1:])[:, 0]
-    chances, weights = logits.softmax(-1), seen.attention[:, 0, :, 1:].mean(1)
+    trace = trace_attention(analysed.model, vectors, ids[:, :-1])
+    logits = layer_logits(analysed.model, vectors, trace.states[:, :, 1:])[:, 0]
+    probabilities, weights = logits.softmax(-1), trace.attention[:, 0, :, 1:].mean(1)
     sorted_logs = logits[-1].log_softmax(-1).sort(-1, descending=True).values / np.log(10)
     chosen = sorted_logs[:, torch.as_tensor(ranks) - 1]
     return [
         {
             "token": analysed.strings[token],
-            "p": units(chances[-1, t, token]),
+            "p": units(probabilities[-1, t, token]),
             "attention": units(weights[:, t, : t + 2]),
-            "lens": [leaders(layer, analysed.strings, CANDIDATES) for layer in chances[:, t]],
-            "top": leaders(chances[-1, t], analysed.strings, LEADERS),
+            "lens": [leaders(layer, analysed.strings, CANDIDATES) for layer in probabilities[:, t]],
+            "top": leaders(probabilities[-1, t], analysed.strings, LEADERS),
             "curve": (-100 * chosen[t]).round().int().tolist(),
         }
         for t, token in enumerate(ids[0, 1:].tolist())
@@ -121,13 +124,13 @@ def steps_of(analysed: AnalysedModel, row: int, ranks: Sequence[int]) -> list[di
 
 
 def units(values: Tensor) -> Any:
-    """Shares as whole numbers of 1 / ``UNIT``."""
+    """Round shares to whole numbers of 1 / ``UNIT``."""
     return (values * UNIT).round().int().tolist()
 
 
-def leaders(chances: Tensor, strings: Sequence[str], count: int) -> list[list[Any]]:
-    """The likeliest tokens with their probabilities ``[V]``, as [string, units]."""
-    best = chances.topk(count)
+def leaders(probabilities: Tensor, strings: Sequence[str], count: int) -> list[list[Any]]:
+    """Return the likeliest tokens of ``probabilities [V]``, each as [string, units]."""
+    best = probabilities.topk(count)
     return [[strings[i], p] for i, p in zip(best.indices.tolist(), units(best.values), strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""A tiny decoder taken apart: reports of cuts, heads and steps against what can be worked out."""
+"""A tiny decoder analysed: knockouts, heads and steps against what can be worked out."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ SLUGS = ["the-bee-of-the-hive", "ants-in-the-hill", "bees-and-ants-and-hives"]
 ROWS = 8
 
 
-def make_subject(merged=False, layers=2):
+def make_analysed(merged=False, layers=2):
     """Random weights that tell pages apart and like to end words and slugs."""
     tokenizer = train_bpe(SLUGS * 9, 90, merged)
     torch.manual_seed(1)
@@ -51,23 +51,23 @@ def make_subject(merged=False, layers=2):
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["plain", "merged"])
-def subject(request):
-    return make_subject(request.param)
+def analysed(request):
+    return make_analysed(request.param)
 
 
 @pytest.fixture(scope="module")
-def found(subject):
-    return analyse(subject)
+def found(analysed):
+    return analyse(analysed)
 
 
 def test_greedy_without_a_cache_is_greedy():
-    subject = make_subject()
+    analysed = make_analysed()
     config = DecodingConfig(max_tokens=24)
-    expected = greedy(CachedDecoder(subject.model), subject.vectors, subject.strings, config)
-    assert subject.slugs == expected
+    expected = greedy(CachedDecoder(analysed.model), analysed.vectors, analysed.strings, config)
+    assert analysed.slugs == expected
 
 
-def test_cutting_nothing_costs_nothing(found):
+def test_a_knockout_of_nothing_costs_nothing(found):
     nothing = found["cuts"]["nothing"]
     assert nothing["added"]["all"] == {"value": 0, "low": 0, "high": 0}
     assert nothing["reference"] == {"value": 0, "low": 0, "high": 0}
@@ -75,14 +75,14 @@ def test_cutting_nothing_costs_nothing(found):
     assert nothing["lost"]["value"] == 0
 
 
-def test_without_any_sight_of_the_prefix_all_pages_are_one(found):
+def test_without_attention_to_the_prefix_all_pages_are_one(found):
     everything = found["cuts"]["everything"]
     assert len(set(everything["slugs"])) == 1
     assert everything["diversity"] == pytest.approx(1 / ROWS, abs=1e-5)
     assert everything["added"]["all"]["value"] != 0
 
 
-def test_every_cut_leaves_slugs_valid_and_is_told_apart(found):
+def test_every_knockout_leaves_slugs_valid_and_is_told_apart(found):
     cuts = found["cuts"]
     assert [name for name in cuts if "random" in name] == [
         f"random heads {draw + 1}" for draw in range(DRAWS)
@@ -92,8 +92,8 @@ def test_every_cut_leaves_slugs_valid_and_is_told_apart(found):
     assert len(set(losses)) == 5
 
 
-def test_a_record_is_json_with_short_numbers(found, subject):
-    assert found["merged"] == merged_hyphens.is_merged(subject.strings)
+def test_a_record_is_json_with_short_numbers(found, analysed):
+    assert found["merged"] == merged_hyphens.is_merged(analysed.strings)
     assert found["rows"] == ROWS
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert ch09_ablation.rounded({"a": [(1.23456789, 2)], "b": "c"}) == {
@@ -105,10 +105,10 @@ def test_routing_heads_are_as_many_as_a_layer_has():
     assert routing_heads([[0.1, 0.9], [0.8, 0.2], [0.85, 0.3]]) == [(0, 1), (2, 0)]
 
 
-def test_random_heads_are_others(subject):
+def test_random_heads_are_others(analysed):
     routing = [(0, 1), (1, 0)]
-    ids = subject.encode(subject.slugs)
-    for name, blocked in knockouts(subject, routing).items():
+    ids = analysed.encode(analysed.slugs)
+    for name, blocked in knockouts(analysed, routing).items():
         if "heads" not in name:
             continue
         knockout = [(i, j) for i in range(2) for j in range(2) if blocked(i, ids)[0, j].all()]
@@ -122,9 +122,9 @@ def test_a_release_is_taken_as_its_own_writer(release):
     vectors = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     pages = Dataset(pd.DataFrame({"slug": ["bee-of-hive", "ant-of-hill"]}), vectors)
-    subject = ch09_ablation.analysed_release(release, pages)
-    assert all(is_valid(slug) for slug in subject.slugs)
-    assert subject.references == ["bee-of-hive", "ant-of-hill"]
+    analysed = ch09_ablation.analysed_release(release, pages)
+    assert all(is_valid(slug) for slug in analysed.slugs)
+    assert analysed.references == ["bee-of-hive", "ant-of-hill"]
 
 
 def test_a_release_for_other_vectors_is_refused(release):
@@ -133,14 +133,14 @@ def test_a_release_for_other_vectors_is_refused(release):
         ch09_ablation.analysed_release(release, pages)
 
 
-def test_steps_are_those_of_the_model(subject):
-    ranks, row = [1, 2, 5, len(subject.strings)], 3
-    found = ch10_steps.steps_of(subject, row, ranks)
-    ids = subject.encode(subject.slugs[row : row + 1])
-    vectors = torch.from_numpy(subject.vectors[row : row + 1])
+def test_steps_are_those_of_the_model(analysed):
+    ranks, row = [1, 2, 5, len(analysed.strings)], 3
+    found = ch10_steps.steps_of(analysed, row, ranks)
+    ids = analysed.encode(analysed.slugs[row : row + 1])
+    vectors = torch.from_numpy(analysed.vectors[row : row + 1])
     with torch.no_grad():
-        chances = subject.model(vectors, ids[:, :-1])[0].softmax(-1)
-    assert [step["token"] for step in found] == [subject.strings[i] for i in ids[0, 1:]]
+        chances = analysed.model(vectors, ids[:, :-1])[0].softmax(-1)
+    assert [step["token"] for step in found] == [analysed.strings[i] for i in ids[0, 1:]]
     for t, step in enumerate(found):
         own, ordered = chances[t], chances[t].sort(descending=True).values
         assert step["p"] == pytest.approx(UNIT * float(own[ids[0, t + 1]]), abs=0.51)
@@ -166,3 +166,12 @@ def test_the_viewer_s_data_can_end_no_element(capsys, monkeypatch):
     body = markup.split('type="application/json">')[1].split("</script>")[0]
     assert json.loads(body) == {"unit": UNIT, "models": {"</script>": {"examples": []}}}
     assert 'aria-label="a &quot;label&quot;"' in markup
+
+
+def test_outside_the_book_the_viewer_brings_its_script(monkeypatch):
+    monkeypatch.delenv("VEC2SLUG_BOOK", raising=False)
+    shown = []
+    monkeypatch.setattr(ch10_steps, "display_html", lambda markup, raw: shown.append(markup))
+    ch10_steps.show_steps({}, "label")
+    assert "class Viewer" in shown[0]
+    assert ".v2s-steps" in shown[0]

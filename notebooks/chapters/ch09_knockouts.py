@@ -1,0 +1,225 @@
+"""Chapter 9 in tables and figures: what decoders lose when attention to the prefix is knocked out.
+
+In records a knockout is called a cut; costs are nats added to the loss of a word's first subword.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from chapters.ch09_figures import Analysis
+from chapters.figures import bars
+from chapters.report import listed, signed, within
+from vec2slug_lib.evaluation.intervals import Interval
+
+Cuts = Mapping[str, Any]  # of an analysis, see `knockout_report`
+
+TABULATED = (
+    "nothing", "hyphen", "subword", "bos", "hyphen and subword", "everything", "routing heads",
+)  # fmt: skip
+DRAWN = ["hyphen", "subword", "bos", "routing heads"]
+WRITTEN = ("nothing", "hyphen", "subword", "everything")
+
+
+def cost(analysis: Analysis, knockout: str) -> Interval:
+    """Return what a knockout adds to the loss of a first subword, in nats."""
+    added: Interval = analysis["cuts"][knockout]["added"]["first subword"]
+    return added
+
+
+def random_knockouts(analysis: Analysis) -> list[str]:
+    """List the knockouts of random heads by name."""
+    return [name for name in analysis["cuts"] if name.startswith("random")]
+
+
+def random_costs(analysis: Analysis) -> list[float]:
+    """Return the cost of each knockout of random heads."""
+    return [cost(analysis, name)["value"] for name in random_knockouts(analysis)]
+
+
+def knockouts_table(cuts: Cuts) -> pd.DataFrame:
+    """Tabulate nats added and greedy slugs by knockout."""
+    rows = [
+        {
+            "knocked out for": name,
+            "first subwords": signed(cuts[name]["added"]["first subword"]),
+            "all tokens": signed(cuts[name]["added"]["all"]),
+            "pages' own slugs": signed(cuts[name]["reference"]),
+            "Token F1": cuts[name]["f1"]["value"],
+            "difference": signed(cuts[name]["lost"]),
+            "same slug": f"{cuts[name]['same']:.1%}",
+            "distinct": f"{cuts[name]['diversity']:.1%}",
+        }
+        for name in TABULATED
+    ]
+    return pd.DataFrame(rows).set_index("knocked out for")
+
+
+def added_figure(cuts: Cuts) -> go.Figure:
+    """Draw the loss that knockouts add, by kind of token written."""
+    figure = go.Figure()
+    for target in cuts["nothing"]["added"]:
+        if target != "all":
+            points = pd.DataFrame([cuts[name]["added"][target] for name in DRAWN], index=DRAWN)
+            figure.add_bar(x=DRAWN, y=points["value"], error_y=bars(points), name=target)
+    return figure.update_layout(
+        title="Loss added without the prefix", xaxis_title="knocked out for",
+        yaxis_title="nats a token",
+    )  # fmt: skip
+
+
+def added_alt(analysis: Analysis) -> str:
+    """Describe `added_figure`."""
+    costs = [f"{cost(analysis, name)['value']:+.2f} ({name})" for name in DRAWN]
+    return f"Bars by kind of token written. First subwords: {listed(costs)} nats."
+
+
+def slugs_table(cuts: Cuts) -> pd.DataFrame:
+    """Tabulate the first pages' greedy slugs by knockout."""
+    slugs = pd.DataFrame({name: cuts[name]["slugs"] for name in WRITTEN})
+    return slugs.set_index("nothing").rename_axis("no knockout")
+
+
+def draws_frame(analysis: Analysis) -> pd.DataFrame:
+    """Return cost (nats) and Token F1 of the knockouts of heads; the first is of routing heads."""
+    names = ["routing heads", *random_knockouts(analysis)]
+    return pd.DataFrame(
+        {
+            "heads": [name.split()[0] for name in names],
+            "nats": [cost(analysis, name)["value"] for name in names],
+            "f1": [analysis["cuts"][name]["f1"]["value"] for name in names],
+        }
+    )
+
+
+def draws_figure(draws: pd.DataFrame, heads: int) -> go.Figure:
+    """Draw the points of `draws_frame`, each a knockout of so many heads."""
+    figure = go.Figure()
+    for kind, points in draws.groupby("heads", sort=False):
+        figure.add_scatter(
+            x=points["nats"], y=points["f1"], mode="markers", name=f"{kind} heads", marker_size=10
+        )
+    return figure.update_layout(
+        title=f"{heads} heads without the prefix",
+        xaxis_title="nats added to a first subword", yaxis_title="Token F1",
+    )  # fmt: skip
+
+
+def draws_alt(draws: pd.DataFrame) -> str:
+    """Describe `draws_figure`."""
+    routing, random = draws.iloc[0], draws.iloc[1:]
+    return (
+        f"Scatter plot. Knocked out in the routing heads: {routing['nats']:+.2f} nats, Token F1 "
+        f"{routing['f1']:.3f}. In as many random other heads: {random['nats'].min():+.2f} to "
+        f"{random['nats'].max():+.2f} nats, Token F1 {random['f1'].min():.3f} to "
+        f"{random['f1'].max():.3f}."
+    )
+
+
+def reading_verdict(analysis: Analysis) -> str:
+    """Say whether the knockout of hyphens costs more than that of subwords."""
+    if cost(analysis, "hyphen")["low"] > max(0, cost(analysis, "subword")["high"]):
+        return (
+            "Routing through hyphens is how this model reads the vector, not only where it attends"
+        )
+    return (
+        "The knockout of hyphens does not cost more than that of subwords: in this model attention "
+        "is no proof of reading"
+    )
+
+
+def knockout_findings(analysis: Analysis) -> dict[str, object]:
+    """Return what the page says of the knockouts of kinds of tokens."""
+    cuts, counts = analysis["cuts"], analysis["attention"]["counts"]
+    later = cuts["subword"]["added"].get("later subword")
+    return {
+        "verdict": reading_verdict(analysis),
+        "hyphen_cost": signed(cost(analysis, "hyphen")),
+        "subword_cost": signed(cost(analysis, "subword")),
+        "bos_cost": signed(cost(analysis, "bos")),
+        "hyphen_f1": cuts["hyphen"]["f1"]["value"],
+        "subword_f1": cuts["subword"]["f1"]["value"],
+        "own_f1": cuts["nothing"]["f1"]["value"],
+        "subword_lost": signed(cuts["subword"]["lost"]),
+        "later_cost": signed(later) if later else "nothing, there being none,",
+        "subword_ratio": counts["subword"] / counts["hyphen"],
+    }
+
+
+def heads_findings(draws: pd.DataFrame) -> dict[str, object]:
+    """Return what the page says of the knockouts of heads."""
+    routing, random = draws["nats"][0], draws["nats"][1:]
+    beyond = routing > random.max()
+    return {
+        "routing_cost": float(routing),
+        "random_mean": float(random.mean()),
+        "random_most": float(random.max()),
+        "heads_verdict": "more than any of the draws"
+        if beyond
+        else "no more than the worst of the draws",
+    }
+
+
+def answer(name: str, analysis: Analysis, layer: int) -> str:
+    """Answer the chapter's question of a model, with its numbers; ``layer``: of most attention."""
+    ratio, cuts = analysis["attention"]["ratio"], analysis["cuts"]
+    hyphen, subword = (cost(analysis, kind)["value"] for kind in ("hyphen", "subword"))
+    return (
+        f"In {name}, hyphens give the prefix {within(ratio[0])} times what subwords do at layer 1, "
+        f"and {ratio[layer - 1]['value']:.2f} times at layer {layer}. {reading_verdict(analysis)}: "
+        f"knocked out for hyphens alone, attention to the prefix costs {hyphen:.2f} nats on a "
+        f"word's first subword, and Token F1 goes from {cuts['nothing']['f1']['value']:.3f} to "
+        f"{cuts['hyphen']['f1']['value']:.3f}; for subwords alone, {subword:.2f} nats and "
+        f"{cuts['subword']['f1']['value']:.3f}."
+    )
+
+
+def models_table(beside: Mapping[str, Analysis]) -> pd.DataFrame:
+    """Tabulate attention and the costs of knockouts of several models."""
+    rows = []
+    for name, analysis in beside.items():
+        attention = analysis["attention"]
+        ratios = [interval["value"] for interval in attention["ratio"]]
+        peak = int(np.argmax([interval["value"] for interval in attention["prefix"]["hyphen"]]))
+        rows.append(
+            {
+                "model": name,
+                "ratio at layer 1": within(attention["ratio"][0]),
+                "layer of most": peak + 1,
+                "ratio there": ratios[peak],
+                "without hyphens' attention": cost(analysis, "hyphen")["value"],
+                "without subwords'": cost(analysis, "subword")["value"],
+                "without any": cost(analysis, "everything")["value"],
+                "routing heads": cost(analysis, "routing heads")["value"],
+                "random heads": float(np.mean(random_costs(analysis))),
+            }
+        )
+    return pd.DataFrame(rows).set_index("model")
+
+
+def models_findings(beside: Mapping[str, Analysis]) -> dict[str, object]:
+    """Return what the page says of several models, our release the last."""
+    names, (own, *_, released) = list(beside), beside.values()
+    ratios = {name: analysis["attention"]["ratio"][0] for name, analysis in beside.items()}
+    at_one = [name for name, ratio in ratios.items() if ratio["low"] > 1]
+    lost = released["cuts"]["everything"]["lost"]
+    return {
+        "other_first": "; ".join(f"{name} {within(ratios[name])}" for name in names[1:]),
+        "release": names[-1],
+        "release_hyphens": cost(released, "hyphen")["value"],
+        "release_any": cost(released, "everything")["value"],
+        "own_any": cost(own, "everything")["value"],
+        "first_layer": f"At layer 1 hyphens exceed subwords in {listed(at_one)}"
+        if at_one
+        else "None of these routes at layer 1",
+        "luxury": "In the release, attention to the prefix has become a luxury"
+        if lost["high"] >= 0
+        else "The release, too, needs its attention to the prefix",
+        "release_blind": signed(lost),
+        "own_blind": signed(own["cuts"]["everything"]["lost"]),
+    }
