@@ -39,7 +39,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
 def write_json(path: Path | str, value: Any, indent: int | None = 2) -> None:
     """Write ``value`` as JSON, atomically, on one line if ``indent`` is None.
 
-    NaN is refused: it is not JSON.
+    Raises:
+        ValueError: there is a NaN or an infinity in it, which JSON does not know.
     """
     with atomic(path) as temporary:
         text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
@@ -61,7 +62,7 @@ def read_json(path: Path | str) -> Any:
 
 
 def file_sha256(path: Path | str) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Hash a file's bytes: SHA-256, hexadecimal."""
     digest = sha256()
     with Path(path).open("rb") as handle:
         while block := handle.read(1 << 20):
@@ -70,7 +71,7 @@ def file_sha256(path: Path | str) -> str:
 
 
 def whole_lines(path: Path) -> int:
-    """Number of lines of a file that grows by lines; half a line, left by a kill, is cut off."""
+    """Count the lines of a file that grows by lines; cut off half a line, left by a kill."""
     if not path.is_file():
         return 0
     count = end = 0
@@ -95,10 +96,10 @@ def check_file(path: Path, sha256: str | None) -> None:
 
 
 def known_hash(folder: Path, name: str) -> str | None:
-    """SHA-256 of a file of a release by its manifests; None if they do not name the file."""
-    found = None
+    """Look up the SHA-256 of a release's file in its manifests; None if none names the file."""
+    known = None
     for manifest in ("manifest.train.json", "manifest.onnx.json"):
         if (folder / manifest).is_file():
             hashes = read_json(folder / manifest).get("sha256")
-            found = hashes.get(name, found) if isinstance(hashes, dict) else found
-    return found
+            known = hashes.get(name, known) if isinstance(hashes, dict) else known
+    return known

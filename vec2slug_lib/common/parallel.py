@@ -32,7 +32,7 @@ def cores_each(jobs: int) -> int:
 
 
 def threads(jobs: int = 1) -> Engine:
-    """Threads of this process: for work that is done by processes that it starts."""
+    """Work in threads of this process: for work that is done by processes that it starts."""
 
     def run(work: Callable[[Any], str], items: Sequence[Any]) -> Ended:
         with ThreadPoolExecutor(jobs) as pool:
@@ -42,7 +42,7 @@ def threads(jobs: int = 1) -> Engine:
 
 
 def processes(jobs: int = 1) -> Engine:
-    """Processes of this machine; with one job, this process itself."""
+    """Work in processes of this machine; with one job, in this process itself."""
 
     def run(work: Callable[[Any], str], items: Sequence[Any]) -> Ended:
         if jobs == 1:
@@ -64,6 +64,7 @@ def _ended(
     work: Callable[[Any], str],
     items: Sequence[Any],
 ) -> Ended:
+    """Yield the number and the message of each item of a pool as it ends."""
     try:
         running: dict[Future[str], int] = {}
         for number, item in enumerate(items):
@@ -75,7 +76,7 @@ def _ended(
 
 
 def ray_tasks(address: str | None = None) -> Engine:
-    """One Ray task of one CPU an item.
+    """Work on Ray: one task of one CPU an item.
 
     Args:
         address: as `connected`.
@@ -97,13 +98,14 @@ def ray_tasks(address: str | None = None) -> Engine:
 
 
 def ray_data(address: str | None = None, jobs: int | None = None) -> Engine:
-    """Ray Data: one block and one task of one CPU an item, so that what is lost is one item.
+    """Work by Ray Data: one block and one task of one CPU an item.
 
-    Tasks, not a pool of actors: a lost task goes to the next CPU that is free, while a lost actor
-    keeps its items until there is room for the actor again, which on a cluster that has become
-    smaller is when all others are done; and tasks also spread to nodes that come later. Ray keeps
-    a worker's process for the next task, so what is loaded once a process is loaded as seldom as
-    by an actor. Ray Data tries a lost task again as often as it takes.
+    So what is lost with a worker is one item. Tasks, not a pool of actors: a lost task goes to the
+    next CPU that is free. A lost actor keeps its items until there is room for the actor again,
+    which on a cluster that has become smaller is when all others are done. Tasks also spread to
+    nodes that come later. Ray keeps a worker's process for the next task, so what is loaded once a
+    process is loaded as seldom as by an actor. Ray Data tries a lost task again as often as it
+    takes.
 
     Args:
         address: as `connected`.
@@ -136,7 +138,7 @@ def ray_data(address: str | None = None, jobs: int | None = None) -> Engine:
 
 @contextmanager
 def connected(address: str | None = None) -> Iterator[Any]:
-    """The package ray, connected to a cluster; a connection that is there already is used.
+    """Connect the package ray to a cluster, or use the connection that is there already.
 
     Args:
         address: ``host:port`` of the cluster, or ``auto`` for the one that runs on this machine;
@@ -178,4 +180,5 @@ def _check_reachable(address: str | None) -> None:
 
 
 def _last_line(error: Exception) -> str:
+    """Return the last line of an error's message, or else the error's kind."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]

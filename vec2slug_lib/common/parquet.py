@@ -16,7 +16,7 @@ BUFFER = 1 << 20  # bytes read at a time
 
 
 def open_parquet(source: Path | str | IO[bytes]) -> pq.ParquetFile:
-    """A parquet file whose ``iter_batches`` holds a buffer and a page of each column at a time.
+    """Open a parquet file so that ``iter_batches`` holds a page of each column at a time.
 
     As pyarrow opens it by default, the columns of a whole row group are read at once, and many
     programs write a million rows as one group.
@@ -28,7 +28,7 @@ def open_parquet(source: Path | str | IO[bytes]) -> pq.ParquetFile:
 
 
 def open_documents(path: Path | str) -> tuple[Column, Column]:
-    """Ids and texts of a parquet file.
+    """Open the ids and the texts of a parquet file, which stay on the disk.
 
     Raises:
         Vec2SlugError: no parquet file with these columns.
@@ -94,7 +94,7 @@ class Column(Sequence[str]):
             self._held = next(self._next)
 
     def _batches(self, group: int) -> Iterator[list[str]]:
-        """Values from the start of a row group to the end of the file."""
+        """Yield values from the start of a row group to the end of the file."""
         groups = list(range(group, len(self._starts) - 1))
         try:
             for batch in self._file.iter_batches(BATCH, row_groups=groups, columns=[self._name]):

@@ -29,19 +29,19 @@ RAW_SLUG = re.compile(r"[a-z0-9]+([-_][a-z0-9]+)*")
 
 
 def words(slug: str) -> list[str]:
-    """Words of a slug: its non-empty parts between hyphens."""
+    """Return the words of a slug: its non-empty parts between hyphens."""
     return [word for word in slug.split("-") if word]
 
 
 def slugify(text: str, max_words: int = MAX_WORDS) -> str:
-    """Plain rule-based slug: ASCII, lower case, at most ``max_words`` words; may be empty."""
+    """Make a slug by plain rules: ASCII, lower case, at most ``max_words`` words, maybe none."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     ascii_text = re.sub(r"['’`]", "", ascii_text.lower())
     return "-".join(re.findall(r"[a-z0-9]+", ascii_text)[:max_words])
 
 
 def is_valid(slug: str) -> bool:
-    """Structural validity as the study has it: kebab-case, 2 to 8 words, 3 to 80 characters."""
+    """Check a slug's form as the study has it: kebab-case, 2 to 8 words, 3 to 80 characters."""
     return (
         KEBAB.fullmatch(slug) is not None
         and 2 <= len(words(slug)) <= MAX_WORDS
@@ -50,7 +50,7 @@ def is_valid(slug: str) -> bool:
 
 
 def candidate_segment(url: str) -> str | None:
-    """Last path segment that is not site infrastructure, lower-case, extension stripped."""
+    """Return the last path segment that is no infrastructure: lower case, without extension."""
     try:
         path = urlsplit(url).path
     except ValueError:  # such as an unclosed IPv6 bracket
@@ -62,7 +62,7 @@ def candidate_segment(url: str) -> str | None:
 
 
 def extract_slug(url: str) -> tuple[str | None, str]:
-    """The human-written slug of a URL, by the study's rules.
+    """Extract the slug that a person wrote into a URL, by the study's rules.
 
     Returns:
         ``(slug, "")``, or ``(None, reason)`` with the name of the rule that rejected the URL:
@@ -79,7 +79,7 @@ def extract_slug(url: str) -> tuple[str | None, str]:
 
 
 def rejection(slug: str) -> str:
-    """Name of the first corpus rule that a kebab-case slug breaks, or an empty string."""
+    """Name the first corpus rule that a kebab-case slug breaks; an empty string if none."""
     parts = words(slug)
     numbers = [int(part) for part in parts if part.isdigit()]
     if not MIN_WORDS <= len(parts) <= MAX_WORDS:

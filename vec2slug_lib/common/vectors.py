@@ -18,7 +18,7 @@ CHECKED = 10_000  # rows that are in memory in float64 at a time
 
 
 def as_array(values: Any) -> npt.NDArray[Any]:
-    """An array, memory-mapped if it was.
+    """Return values as an array, memory-mapped if they were.
 
     Raises:
         Vec2SlugError: lists of different lengths, or what numpy cannot take.
@@ -30,7 +30,11 @@ def as_array(values: Any) -> npt.NDArray[Any]:
 
 
 def check_shape(vectors: npt.NDArray[Any], width: int | None = None) -> str:
-    """What is expected of vectors, in words; refuses another shape or kind, and no row at all.
+    """Refuse vectors of another shape or kind, or none; return what is expected, in words.
+
+    Args:
+        vectors: should be ``[N, width]``, N of 1 or more.
+        width: any if None.
 
     Raises:
         Vec2SlugError: not two-dimensional, wrong width, no row, or no numbers.
@@ -46,11 +50,11 @@ def check_shape(vectors: npt.NDArray[Any], width: int | None = None) -> str:
 
 
 def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: int = 0) -> Floats:
-    """Vectors as float32 unit rows, or a clear error.
+    """Return vectors as float32 unit rows ``[N, width]``, or raise a clear error.
 
     Args:
         vectors: ``[N, width]``.
-        width: what N-wide rows are expected; any if None.
+        width: any if None.
         first: number of the first row, for messages.
 
     Raises:
@@ -63,7 +67,7 @@ def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: in
         exact = vectors[rows].astype(np.float64)
         # Scaled by the largest value first: squares of very small or large ones leave the range.
         largest[rows] = np.abs(exact).max(axis=1, initial=0)
-        with np.errstate(invalid="ignore", divide="ignore"):  # bad rows are told of below
+        with np.errstate(invalid="ignore", divide="ignore"):  # bad rows are named below
             exact /= largest[rows, None]
             unit[rows] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
     bad = np.flatnonzero(~np.isfinite(largest) | (largest == 0))
@@ -75,7 +79,7 @@ def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: in
 
 
 def quantise(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
-    """Unit rows as int8 codes and one scale a row.
+    """Quantise unit rows to int8 codes and one scale a row.
 
     Args:
         vectors: ``[N, d]`` unit rows.
@@ -89,5 +93,5 @@ def quantise(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
 
 
 def dequantise(codes: npt.NDArray[np.int8], scales: Floats) -> Floats:
-    """Unit rows ``[N, d]`` float32 from codes ``[N, d]`` and scales ``[N]``."""
+    """Restore unit rows ``[N, d]`` float32 from codes ``[N, d]`` and scales ``[N]``."""
     return codes.astype(np.float32) * scales[:, None]

@@ -20,18 +20,18 @@ NEVER = 1 << 20  # the "length" of a token that no slug may hold
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Token strings, characters [V] each adds, minus infinity [V - 5] at subwords no slug holds."""
+    """The V tokens of a decoder, and what a search needs to know of them."""
 
     strings: Sequence[str]
     ids: Mapping[str, int]
-    lengths: Ints
-    banned: Floats
-    shortest: int
+    lengths: Ints  # [V] characters that each adds to a slug
+    banned: Floats  # [V - 5] minus infinity at subwords that no slug may hold, else 0
+    shortest: int  # characters of a subword
     longest: int
 
     @classmethod
     def of(cls, strings: Sequence[str] | Vocabulary) -> Vocabulary:
-        """What a search needs of V strings; what it has made of them already stays as it is.
+        """Work out what a search needs of V strings; a vocabulary is returned as it is.
 
         Raises:
             Vec2SlugError: the special tokens do not come first, or no token is a subword.

@@ -37,7 +37,7 @@ class Workspace:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What hands this workspace to another process, by its environment."""
+        """Return the environment that hands this workspace to another process."""
         folders = {"DATA": self.data, "RUNS": self.runs, "WORK": self.work, "PRESET": self.preset}
         return {f"VEC2SLUG_{name}": str(value) for name, value in folders.items()}
 

@@ -99,30 +99,30 @@ def build(
     frame["cluster"] = cluster(vectors)
     frame["split"] = split_clusters(frame["cluster"].to_numpy())
     chosen = select(frame, total or len(frame))
-    kept = frame.iloc[chosen].reset_index(drop=True)
-    write_pairs(kept, vectors[chosen], out, embedder)
+    selected = frame.iloc[chosen].reset_index(drop=True)
+    write_pairs(selected, vectors[chosen], out, embedder)
     steps = read_json(funnel)["steps"]
-    steps.append({"name": "selected", "kept": len(kept), "dropped": {}})
+    steps.append({"name": "selected", "kept": len(selected), "dropped": {}})
     write_json(out / "funnel.json", {"steps": steps})
-    write_text_baselines(kept, out / "text_baselines.parquet")
-    card = {"embedder": embedder, **describe(kept, vectors[chosen], out)}
+    write_text_baselines(selected, out / "text_baselines.parquet")
+    card = {"embedder": embedder, **describe(selected, vectors[chosen], out)}
     write_json(out / "card.json", card)
     with atomic(out / "README.md") as temporary:
         temporary.write_text(render_card(card), encoding="utf-8")
     return card
 
 
-def write_pairs(kept: pd.DataFrame, vectors: Floats, out: Path, embedder: str) -> None:
+def write_pairs(selected: pd.DataFrame, vectors: Floats, out: Path, embedder: str) -> None:
     """Write ``pairs.parquet`` and ``embeddings.<embedder>.npz``."""
-    pairs = kept[COLUMNS].astype({"token_count": "int32", "cluster": "int32"})
+    pairs = selected[COLUMNS].astype({"token_count": "int32", "cluster": "int32"})
     with atomic(out / "pairs.parquet") as temporary:
         pairs.to_parquet(temporary, index=False, compression="zstd", compression_level=19)
-    save_vectors(out / f"embeddings.{embedder}.npz", vectors, kept["id"])
+    save_vectors(out / f"embeddings.{embedder}.npz", vectors, selected["id"])
 
 
-def write_text_baselines(kept: pd.DataFrame, path: Path) -> None:
-    """Slugs of the two baselines that see the text, for every test row: id, title, keywords."""
-    train, test = kept[kept["split"] == "train"], kept[kept["split"] == "test"]
+def write_text_baselines(selected: pd.DataFrame, path: Path) -> None:
+    """Write slugs of the two baselines that see the text, a test row each: id, title, keywords."""
+    train, test = (selected[selected["split"] == split] for split in ("train", "test"))
     baselines = pd.DataFrame(
         {
             "id": test["id"],
@@ -134,19 +134,19 @@ def write_text_baselines(kept: pd.DataFrame, path: Path) -> None:
         baselines.to_parquet(temporary, index=False, compression="zstd")
 
 
-def describe(kept: pd.DataFrame, vectors: Floats, folder: Path) -> dict[str, Any]:
-    """Facts of the data card, read back from the files just written."""
+def describe(selected: pd.DataFrame, vectors: Floats, folder: Path) -> dict[str, Any]:
+    """Gather the facts of the data card, reading back the files just written."""
     dataset = load(folder)
     cosines = np.einsum("nd,nd->n", vectors, dataset.vectors)
-    sources = kept.groupby(["source", "license"]).size().sort_values(ascending=False)
+    sources = selected.groupby(["source", "license"]).size().sort_values(ascending=False)
     return {
-        "pairs": len(kept),
+        "pairs": len(selected),
         "width": vectors.shape[1],
         "seed": SEED,
-        "splits": {k: int(v) for k, v in kept["split"].value_counts().items()},
-        "clusters": int(kept["cluster"].nunique()),
-        "distinct_slugs": int(kept["slug"].nunique()),
-        "mean_words": float(kept["slug"].str.count("-").mean() + 1),
+        "splits": {k: int(v) for k, v in selected["split"].value_counts().items()},
+        "clusters": int(selected["cluster"].nunique()),
+        "distinct_slugs": int(selected["slug"].nunique()),
+        "mean_words": float(selected["slug"].str.count("-").mean() + 1),
         "quantisation": {
             "mean_cosine": float(cosines.mean()),
             "least_cosine": float(cosines.min()),
@@ -160,7 +160,7 @@ def describe(kept: pd.DataFrame, vectors: Floats, folder: Path) -> dict[str, Any
 
 
 def render_card(card: dict[str, Any]) -> str:
-    """The data card as Markdown."""
+    """Render the data card as Markdown."""
     rows = [
         f"| {row['source']} | {row['license'].replace('|', '/')} | {row['pairs']:,} |"
         for row in card["sources"]
@@ -172,12 +172,12 @@ def render_card(card: dict[str, Any]) -> str:
 
 
 def title_slug(title: str | None) -> str:
-    """The first 8 words of a title, without a site's name after "|"; empty if it is missing."""
+    """Make a slug of a title's first 8 words, without a site's name after "|"; "" if none."""
     return slugify(title.split(" | ")[0]) if isinstance(title, str) else ""
 
 
 def tfidf_keywords(texts: Sequence[str], fit_texts: Sequence[str], n_words: int = 5) -> list[str]:
-    """The words of each text with the highest TF-IDF, in the order in which they first appear.
+    """Pick the words of each text with the highest TF-IDF, in the order of their first place.
 
     Words are those that `slugs.slugify` makes, without stopwords and single characters. The weight
     is count * (ln((1 + T) / (1 + document frequency)) + 1), as in scikit-learn, but also for words
@@ -204,5 +204,6 @@ def tfidf_keywords(texts: Sequence[str], fit_texts: Sequence[str], n_words: int 
 
 
 def _content_words(text: str) -> list[str]:
-    found = words(slugify(text, max_words=len(text)))
-    return [word for word in found if len(word) > 1 and word not in STOPWORDS]
+    """List a text's words, but for stopwords and single characters."""
+    every = words(slugify(text, max_words=len(text)))
+    return [word for word in every if len(word) > 1 and word not in STOPWORDS]

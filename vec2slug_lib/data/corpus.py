@@ -68,6 +68,7 @@ def build(
 
 
 def _run_with_progress(executor: Ranks | Slurm, completions: Path, tasks: int) -> None:
+    """Run all ranks beside a bar that counts their marks of completion."""
     done = threading.Event()
 
     def watch() -> None:
@@ -92,7 +93,7 @@ def _run_with_progress(executor: Ranks | Slurm, completions: Path, tasks: int) -
 
 
 def local_funnel(stats: Path) -> list[dict[str, Any]]:
-    """Counts after each local filter, summed over ranks: name, kept, dropped by reason."""
+    """Sum the counts after each local filter over ranks: name, kept, dropped by reason."""
     steps: dict[str, Counter[str]] = {}
     for path in sorted(stats.glob("*.json")):
         for step in read_json(path):

@@ -27,7 +27,7 @@ Codes = tuple[npt.NDArray[np.int8], Floats]  # of vectors, see `quantise`
 
 
 def ids_digest(ids: pd.Series) -> str:
-    """Hex digest of the row order: ties a vector file to its pairs."""
+    """Hash the row order, which ties a vector file to its pairs: SHA-256, hexadecimal."""
     return sha256("\n".join(ids.tolist()).encode()).hexdigest()
 
 
@@ -65,47 +65,47 @@ class Dataset:
     embedder: str = DEFAULT  # whose vectors they are, by its key
 
     def part(self, split: str) -> Dataset:
-        """The rows of one split."""
+        """Return the rows of one split."""
         mask = (self.pairs["split"] == split).to_numpy()
         return self.rows(np.flatnonzero(mask))
 
     def rows(self, positions: npt.NDArray[np.int64]) -> Dataset:
-        """The rows at ``positions``."""
+        """Return the rows at ``positions``, copied."""
         pairs = self.pairs.iloc[positions].reset_index(drop=True)
         return replace(self, pairs=pairs, vectors=self.vectors[positions])
 
     def sample(self, n: int, seed: int = SEED) -> Dataset:
-        """A uniform draw of ``n`` rows, in their order; all rows if there are no more."""
+        """Draw ``n`` rows at random, in their order; all rows if there are no more."""
         return self if n >= len(self.pairs) else self.rows(_drawn(len(self.pairs), n, seed))
 
     def subsample(self, fraction: float, seed: int = SEED) -> Dataset:
         """Keep a random fraction of the training rows; a smaller one lies within a larger one."""
         if fraction == 1:
             return self
-        kept = np.random.default_rng(seed).random(len(self.pairs)) < fraction
-        return self.rows(np.flatnonzero(kept | (self.pairs["split"] != "train").to_numpy()))
+        drawn = np.random.default_rng(seed).random(len(self.pairs)) < fraction
+        return self.rows(np.flatnonzero(drawn | (self.pairs["split"] != "train").to_numpy()))
 
     @property
     def slugs(self) -> list[str]:
-        """The slug of each row."""
+        """Return the slug of each row."""
         return [str(slug) for slug in self.pairs["slug"]]
 
     def test_rows(self) -> Dataset:
-        """The 5,000 test rows that every model is scored on."""
+        """Return the 5,000 test rows that every model is scored on."""
         return self.part("test").sample(TEST_ROWS)
 
 
 def embedder_of(folder: Path) -> str:
-    """Name of the embedder whose vectors are in a data folder.
+    """Read off a data folder the key of the embedder whose vectors it holds.
 
     Raises:
         Vec2SlugError: vectors of none, or of several.
     """
-    found = sorted(path.name.split(".", 1)[1][:-4] for path in folder.glob("embeddings.*.npz"))
-    if len(found) != 1:
-        names = ", ".join(found) or "none"
+    keys = sorted(path.name.split(".", 1)[1][:-4] for path in folder.glob("embeddings.*.npz"))
+    if len(keys) != 1:
+        names = ", ".join(keys) or "none"
         raise Vec2SlugError(f"expected one file embeddings.NAME.npz in {folder}, found {names}")
-    return found[0]
+    return keys[0]
 
 
 def _drawn(count: int, n: int, seed: int) -> npt.NDArray[np.int64]:
@@ -118,7 +118,7 @@ def load(folder: Path | None = None, limit: int | None = None) -> Dataset:
 
     Args:
         folder: default: the data folder of the workspace.
-        limit: a uniform draw of so many rows (the smoke preset).
+        limit: rows to draw at random; all if None.
 
     Raises:
         Vec2SlugError: a file is missing, truncated or does not belong to the other.

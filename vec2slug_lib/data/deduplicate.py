@@ -76,19 +76,20 @@ def global_filters(ranks: Path, out: Path) -> list[dict[str, Any]]:
 
 
 def _narrow_down(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """Leave in the table ``documents`` the keys that pass the filters; counts after each."""
+    """Leave in the table ``documents`` the keys that pass the filters; count after each."""
     steps: list[dict[str, Any]] = []
     connection.execute(f"CREATE TABLE documents AS {KEYS}")
     before = _count(connection)
     for name, query in GLOBAL_FILTERS.items():
         connection.execute(f"CREATE OR REPLACE TABLE documents AS {query}")
-        kept = _count(connection)
-        steps.append({"name": name, "kept": kept, "dropped": {name: before - kept}})
-        before = kept
+        after = _count(connection)
+        steps.append({"name": name, "kept": after, "dropped": {name: before - after}})
+        before = after
     return steps
 
 
 def _count(connection: duckdb.DuckDBPyConnection) -> int:
+    """Count the rows of the table ``documents``."""
     row = connection.execute("SELECT count(*) FROM documents").fetchone()
     return int(row[0]) if row else 0
 
@@ -110,8 +111,8 @@ def _write_kept(
         sinks = [stack.enter_context(path.open("wb")) for path in pieces]
         writers = [stack.enter_context(pa.ipc.new_stream(sink, placed)) for sink in sinks]
         for index, file in enumerate(files):
-            kept = connection.execute(KEPT, [index]).fetchnumpy()
-            for batch in _placed_rows(file, kept["row"], kept["position"]):
+            places = connection.execute(KEPT, [index]).fetchnumpy()
+            for batch in _placed_rows(file, places["row"], places["position"]):
                 edges = np.searchsorted(batch["position"], np.arange(len(pieces) + 1) * size)
                 for writer, (start, end) in zip(writers, pairwise(edges), strict=True):
                     if start < end:
@@ -129,14 +130,15 @@ def _write_kept(
 def _placed_rows(
     file: str, rows: NDArray[np.int64], positions: NDArray[np.int64]
 ) -> Iterator[pa.RecordBatch]:
-    """The given rows of a parquet file, with their ``position`` in the result, batches in order.
+    """Yield the given rows of a parquet file, with their ``position`` in the result, in batches.
 
-    Of a batch, the rows of a piece then stand together, and writing them copies nothing.
+    Within a batch positions ascend: the rows of a piece stand together, and writing them copies
+    nothing.
     """
     start = 0
     for batch in open_parquet(file).iter_batches(ROW_GROUP):
         low, high = np.searchsorted(rows, (start, start + len(batch)))
         order = np.argsort(positions[low:high]) + low
-        kept = batch.take(pa.array(rows[order] - start))
-        yield kept.append_column("position", pa.array(positions[order]))
+        chosen = batch.take(pa.array(rows[order] - start))
+        yield chosen.append_column("position", pa.array(positions[order]))
         start += len(batch)

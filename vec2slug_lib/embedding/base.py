@@ -10,25 +10,25 @@ from ..common.vectors import Floats
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors."""
+    """What turns texts into unit vectors."""
 
     @property
     def name(self) -> str:
-        """Model and, where it can be chosen, width: what the vectors depend on."""
+        """Name the model and, where it can be chosen, the width: what vectors depend on."""
 
     @property
     def key(self) -> str:
-        """Its name in files and manifests, see ``registry``."""
+        """Return its name in files and manifests, see ``registry``."""
 
     @property
     def dimensions(self) -> int:
-        """Width of a vector."""
+        """Return the width of a vector."""
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
-        """Consecutive pieces of ``texts``: for a remote embedder, one request each."""
+        """Cut ``texts`` into consecutive pieces: for a remote embedder, one request each."""
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors ``[N, dimensions]``, in the order of ``texts``."""
+        """Embed N texts: unit vectors float32 ``[N, dimensions]``, in their order."""
 
 
 def check_texts(texts: Sequence[str]) -> None:

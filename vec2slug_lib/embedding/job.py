@@ -47,7 +47,7 @@ def embed_documents(
 
 
 def describe(ids: Sequence[str], texts: Sequence[str], embedder: Embedder) -> dict[str, str | int]:
-    """What a job's vectors depend on: embedder, width, number and digest of the documents."""
+    """Say what a job's vectors depend on: embedder, width, number and digest of documents."""
     if len(ids) != len(texts) or not len(ids):
         raise Vec2SlugError(
             f"expected one id a text and at least one, got {len(ids)} ids and {len(texts)} texts"
@@ -66,7 +66,7 @@ def describe(ids: Sequence[str], texts: Sequence[str], embedder: Embedder) -> di
 
 
 def manifest_of(out: Path) -> Path:
-    """Where it is written down what the rows of ``out`` are, from the start of the job."""
+    """Return the path of the file that says what the rows of ``out`` are, from the start on."""
     return out.with_name(f"{out.name}.json")
 
 

@@ -47,9 +47,9 @@ Store = Callable[[NDArray[np.int64], Tensor, Tensor], None]  # rows, their state
 
 
 def model_folder() -> Path:
-    """Folder of the weights inside the installed package, which is found but not imported.
+    """Find the folder of the weights inside the installed package, without importing it.
 
-    (Importing it would import sentence-transformers.)
+    (That would import sentence-transformers.)
 
     Raises:
         Vec2SlugError: the package is not installed.
@@ -79,7 +79,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """Bfloat16 where the hardware multiplies it natively (CUDA, AMX, AVX512-BF16), else float32."""
+    """Choose bfloat16 where the hardware multiplies it (CUDA, AMX, AVX512-BF16), else float32."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -130,7 +130,7 @@ class Encoder:
             self.layers.append(Layer((weight, bias), *steps))
 
     def __call__(self, tokens: Tensor, real: Tensor | None) -> Tensor:
-        """Last hidden states.
+        """Compute the last hidden states.
 
         Args:
             tokens: int64 [N, T].
@@ -155,7 +155,7 @@ class Encoder:
 
 
 def by_length(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Rows grouped by length, longest first, so that rows × longest stays within ``budget``.
+    """Group rows by length, longest first, so that rows × longest stays within ``budget``.
 
     Args:
         lengths: int64 [N], tokens of each row.
@@ -170,7 +170,7 @@ def by_length(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.in
 
 
 def _mean_direction(hidden: Tensor, real: Tensor) -> Floats:
-    """Unit vectors [N, 384] of the mean over real tokens."""
+    """Compute unit vectors [N, 384] of the mean over real tokens."""
     # The norm takes the division by the number of tokens out again: the sum is enough.
     sums = (hidden * real[:, :, None]).sum(1, dtype=torch.float32)
     unit: Floats = F.normalize(sums).cpu().numpy()
@@ -178,7 +178,7 @@ def _mean_direction(hidden: Tensor, real: Tensor) -> Floats:
 
 
 def _inner_states(hidden: Tensor, real: Tensor) -> list[Floats]:
-    """States [T_i, 384] of each row's tokens between [CLS] and [SEP]."""
+    """Return the states [T_i, 384] of each row's tokens between [CLS] and [SEP]."""
     states = hidden.float().cpu().numpy()
     return [row[1 : length - 1] for row, length in zip(states, real.sum(1).tolist(), strict=True)]
 
@@ -224,11 +224,11 @@ class MiniLMEmbedder:
         self.tokenizer.no_padding()
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
-        """Pieces of 2,000 texts."""
+        """Cut texts into pieces of 2,000."""
         return slices(repeat(1, len(texts)), PIECE, PIECE)
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors of texts, each cut at 256 tokens.
+        """Embed texts, each cut at 256 tokens, as unit vectors.
 
         Args:
             texts: N non-empty texts.
@@ -248,7 +248,7 @@ class MiniLMEmbedder:
         return vectors
 
     def token_embeddings(self, texts: Sequence[str]) -> list[Floats]:
-        """Last hidden states of each text's tokens, without [CLS] and [SEP].
+        """Compute the last hidden states of each text's tokens, without [CLS] and [SEP].
 
         Args:
             texts: N non-empty texts.

@@ -78,10 +78,10 @@ class BatchJob:
             return
         self.folder.mkdir(exist_ok=True)
         with tqdm(total=len(self.texts), unit=" documents", desc="batches", disable=None) as bar:
-            while (found := self._step()) < len(self.texts):
-                bar.update(found - bar.n)
+            while (count := self._step()) < len(self.texts):
+                bar.update(count - bar.n)
                 time.sleep(wait)
-            bar.update(found - bar.n)
+            bar.update(count - bar.n)
         self._join()
 
     def _step(self) -> int:
@@ -132,12 +132,13 @@ class BatchJob:
             write_json(plan, {**content, "batch": batch})
 
     def _pieces(self, missing: np.ndarray) -> Iterator[list[int]]:
+        """Cut rows into batches that the server takes."""
         sizes = (len(self._line(row).encode()) for row in missing.tolist())
         for piece in slices(sizes, BATCH_ROWS, BATCH_BYTES):
             yield missing[piece].tolist()
 
     def _line(self, row: int) -> str:
-        """The request for one row, as a line of a batch's file."""
+        """Write the request for one row, as a line of a batch's file."""
         body: dict[str, object] = {"model": self.embedder.model, "input": cut(self.texts[row])}
         if self.embedder.asked:
             body["dimensions"] = self.embedder.asked
@@ -145,7 +146,7 @@ class BatchJob:
         return json.dumps(request) + "\n"
 
     def _at_server(self) -> dict[str, str]:
-        """Batches of this job that the server has, by number: also those we never heard of."""
+        """List the batches of this job at the server, by number: also those we never heard of."""
 
         def listed() -> dict[str, str]:
             batches = [b for b in self.embedder.client.batches.list() if b.metadata]
@@ -159,8 +160,8 @@ class BatchJob:
     def _send(self, number: str, rows: Sequence[int]) -> str:
         """Upload the requests and create the batch.
 
-        The client must not try the second by itself: a lost answer may be that of a batch that is
-        made. So the server is asked for it before each further try.
+        The client must not create it again by itself: a lost answer may be that of a batch that is
+        there. So the server is asked for it before each further try.
         """
         lines = "".join(self._line(row) for row in rows).encode()
         files = self.embedder.client.files
@@ -170,7 +171,7 @@ class BatchJob:
         once = self.embedder.client.with_options(max_retries=0).batches
         for pause in PAUSES:
             try:
-                made = self._ask(
+                batch = self._ask(
                     lambda: once.create(
                         input_file_id=file,
                         endpoint="/v1/embeddings",
@@ -178,7 +179,7 @@ class BatchJob:
                         metadata=label,
                     )
                 )
-                return made.id
+                return batch.id
             except Vec2SlugError as error:
                 refused = error
             if known := self._at_server().get(number):
@@ -199,15 +200,15 @@ class BatchJob:
         text = self._ask(lambda: client.files.content(output).text) if output else ""
         vectors = dict(self._vectors(text, set(content["rows"])))
         rows = sorted(vectors)
-        found = np.array([vectors[row] for row in rows], np.float32)
+        values = np.array([vectors[row] for row in rows], np.float32)
         with atomic(self._result(plan)) as temporary:
-            np.savez(temporary, rows=np.array(rows, np.int64), vectors=found)
+            np.savez(temporary, rows=np.array(rows, np.int64), vectors=values)
         self.embedder.truncated += sum(
             cut(text) != text for text in map(self.texts.__getitem__, rows)
         )
 
     def _vectors(self, text: str, asked: set[int]) -> Iterator[tuple[int, Floats]]:
-        """Rows and vectors of a batch's output, whose lines come in any order."""
+        """Yield rows and vectors of a batch's output, whose lines come in any order."""
         for line in text.splitlines():
             try:
                 answer = json.loads(line)
@@ -223,6 +224,7 @@ class BatchJob:
                 yield row, check_vectors(vector, self.embedder.dimensions)[0]
 
     def _ask(self, question: Callable[[], T]) -> T:
+        """Ask the server something, and explain in plain words if it fails."""
         try:
             return question()
         except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
@@ -230,13 +232,13 @@ class BatchJob:
             raise Vec2SlugError(explain(error, wanted, self.embedder.client)) from None
 
     def _join(self) -> None:
-        """All collected vectors in one file; the folder goes."""
+        """Join all collected vectors in one file, and remove the folder."""
         shape = (len(self.texts), self.embedder.dimensions)
         with atomic(self.out) as temporary:
             np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
             for plan in self._plans(State.COLLECTED):
                 whole = np.lib.format.open_memmap(temporary, "r+")  # what was written may go
-                with np.load(self._result(plan)) as found:
-                    whole[found["rows"]] = found["vectors"].reshape(-1, shape[1])
+                with np.load(self._result(plan)) as result:
+                    whole[result["rows"]] = result["vectors"].reshape(-1, shape[1])
                 whole.flush()
         shutil.rmtree(self.folder)

@@ -10,7 +10,7 @@ from ..common.errors import Vec2SlugError
 
 
 def open_client(base_url: str | None, timeout: float, retries: int) -> openai.OpenAI:
-    """Client of OpenAI's or another server; nothing is sent.
+    """Set up the client of OpenAI's or another server; nothing is sent.
 
     Raises:
         Vec2SlugError: ``OPENAI_API_KEY`` is not set.
@@ -22,7 +22,7 @@ def open_client(base_url: str | None, timeout: float, retries: int) -> openai.Op
 
 
 def explain(error: Exception, wanted: str, client: openai.OpenAI) -> str:
-    """One line about a failed request for ``wanted``, without the key."""
+    """Explain a failed request for ``wanted`` in one line, without the key."""
     where = f"expected {wanted} from {client.base_url}"
     if isinstance(error, openai.AuthenticationError):
         return f"{where}, but the server refuses the key: check OPENAI_API_KEY"

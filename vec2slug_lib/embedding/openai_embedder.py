@@ -60,27 +60,27 @@ class OpenAIEmbedder:
 
     @property
     def name(self) -> str:
-        """Model, with the width if it is not the model's own."""
+        """Name the model, with the width if it is not the model's own."""
         return f"{self.model}-{self.asked}" if self.asked else self.model
 
     @property
     def key(self) -> str:
-        """The name as files have it."""
+        """Return the name as files have it."""
         return embedder_key(self.name)
 
     @cached_property
     def dimensions(self) -> int:
-        """Width of a vector; for a model that is not OpenAI's, the server is asked once."""
+        """Return the width of a vector; of a model that is not OpenAI's, ask the server once."""
         known = find_embedder(self.model)
         return self.asked or (known and known.width) or len(self._request(["width"])[0])
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
-        """Pieces of ``texts``, one request each: 500 texts, or fewer long ones."""
+        """Cut ``texts`` into pieces, one request each: 500 texts, or fewer long ones."""
         sizes = (min(len(text.encode()), MAX_TEXT_BYTES) for text in texts)
         return slices(sizes, BATCH, MAX_REQUEST_BYTES)
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors of texts.
+        """Embed texts as unit vectors.
 
         Args:
             texts: N non-empty texts; what is beyond the first 8,191 bytes of one is cut off.
@@ -99,6 +99,7 @@ class OpenAIEmbedder:
         return np.concatenate([np.empty((0, self.dimensions), np.float32), *vectors])
 
     def _vectors(self, texts: list[str]) -> Floats:
+        """Embed texts that fit one request: unit vectors ``[N, dimensions]``."""
         rows = self._request(texts)
         widths = sorted({len(row) for row in rows})
         if widths != [self.dimensions]:
@@ -106,7 +107,7 @@ class OpenAIEmbedder:
         return check_vectors(np.array(rows, np.float32), self.dimensions)
 
     def _request(self, texts: list[str]) -> list[list[float]]:
-        """One request; vectors in the order of ``texts``."""
+        """Send one request; return vectors in the order of ``texts``."""
         width = self.asked or openai.omit
         try:
             answer = self.client.embeddings.create(model=self.model, input=texts, dimensions=width)
@@ -123,5 +124,5 @@ class OpenAIEmbedder:
 
 
 def cut(text: str) -> str:
-    """The longest start of a text, in whole characters, that surely fits the model."""
+    """Cut a text to its longest start, in whole characters, that surely fits the model."""
     return text.encode()[:MAX_TEXT_BYTES].decode(errors="ignore")

@@ -47,15 +47,15 @@ class Candidate(NamedTuple):
 
 
 class Beams(NamedTuple):
-    """What a search found: ``candidates`` best first, and decoder ``steps`` [N] per document."""
+    """What a search of N documents comes to."""
 
-    candidates: list[list[Candidate]]
-    steps: Ints
+    candidates: list[list[Candidate]]  # of each document, best first
+    steps: Ints  # [N] of the decoder
 
 
 @dataclass(frozen=True)
 class DecodingConfig:
-    """The decoding configuration of the project; the defaults are the study's values.
+    """Settings of a search; the defaults are the study's values.
 
     Attributes:
         beam_width: hypotheses kept per document.
@@ -112,10 +112,10 @@ def greedy(
     token_strings: Sequence[str],
     config: DecodingConfig | None = None,
 ) -> list[str]:
-    """One slug a document by the most probable allowed token at each step, with no reward."""
+    """Take the most probable allowed token at each step, with no reward: a slug a document."""
     config = replace(config or DecodingConfig(), beam_width=1, length_reward=0, stopping="first_k")
-    found = search(stepper, embeddings, token_strings, config)
-    return [candidates[0].slug for candidates in found.candidates]
+    beams = search(stepper, embeddings, token_strings, config)
+    return [candidates[0].slug for candidates in beams.candidates]
 
 
 def search(
@@ -128,11 +128,11 @@ def search(
     progress: Callable[[int], object] | None = None,
     watch: Watch | None = None,
 ) -> Beams:
-    """Beam search with optimal stopping (Huang et al. 2017, doi 10.18653/v1/D17-1227).
+    """Search slugs with a beam and optimal stopping (Huang et al. 2017, 10.18653/v1/D17-1227).
 
     Every document gets a candidate, and every candidate is kebab-case, has ``min_words`` to
     ``max_words`` words and at most 80 characters: where the token or character budget just
-    suffices for the words still missing, whatever would overspend it is suppressed.
+    suffices for the words still missing, whatever would overspend it is banned.
 
     Args:
         stepper: the decoder.
@@ -175,12 +175,12 @@ def search(
 
 
 class _Allowed(NamedTuple):
-    """What each of M rows may do next. Where nothing but stopping is left, <eos> is forced."""
+    """What may follow each of M rows."""
 
     hyphen: Bools
     eos: Bools
     char_budget: Ints  # characters that a subword may have; 0 where none may follow
-    forced: Bools
+    forced: Bools  # where nothing but <eos> is left
 
 
 class _Extensions(NamedTuple):
@@ -192,6 +192,7 @@ class _Extensions(NamedTuple):
     rank: Doubles
 
     def take(self, index: Ints | Bools) -> _Extensions:
+        """Return some of them, in the order of the index."""
         row, token, log_p, rank = self
         return _Extensions(row[index], token[index], log_p[index], rank[index])
 
@@ -224,7 +225,7 @@ class _Search:
             last.append(stepper.step(survivors.row, survivors.token))
 
     def _scores(self, logits: Floats | Scores) -> Scores:
-        """Scores of finite logits, one row a hypothesis."""
+        """Check a step's logits, and return their scores, one row a hypothesis."""
         banned = self.vocabulary.banned
         if isinstance(logits, Scores):
             parts: Sequence[Any] = (logits.eos, logits.hyphen, logits.total)
@@ -244,7 +245,7 @@ class _Search:
         raise Vec2SlugError("expected finite logits, got NaN or infinity from the decoder")
 
     def _extend(self, scores: Scores, length: int) -> tuple[_Extensions, Bools]:
-        """<eos> and hyphen, where allowed, and the best subwords; which <eos> are forced."""
+        """List all allowed <eos> and hyphens and the best subwords; tell which <eos> are forced."""
         allowed, config = self._allowed(length), self.config
         subwords, best, tokens = self._subwords(scores, allowed)
         never = np.float32(-np.inf)
@@ -261,16 +262,16 @@ class _Search:
             eos[closed] = hyphen[closed] = never  # and no other token gains by it
         hyphen[allowed.forced], best[allowed.forced] = never, never
         logits = np.column_stack([eos, hyphen, best])
-        row, place = np.nonzero(logits > never)
-        log_p = logits[row, place] - normaliser[row] + self.log_p[row]
-        token = np.column_stack([np.full((len(eos), 2), (EOS, HYPHEN)), tokens])[row, place]
+        row, column = np.nonzero(logits > never)
+        log_p = logits[row, column] - normaliser[row] + self.log_p[row]
+        token = np.column_stack([np.full((len(eos), 2), (EOS, HYPHEN)), tokens])[row, column]
         # Within a word nothing changes the number of words; where one opens, every token does.
         counted = np.minimum(self.words_begun + self.at_word_start, config.reward_cap)[row]
         rank = log_p + config.length_reward * counted
         return _Extensions(row, token, log_p, rank), allowed.forced
 
     def _subwords(self, scores: Scores, allowed: _Allowed) -> tuple[Doubles, Floats, Ints]:
-        """Log of the summed exponentials of the subwords that fit, and the best of them."""
+        """Return log-sum-exp [M] of the subwords that fit, the best of them, and their tokens."""
         total, best, tokens = scores.total.astype(np.float64), scores.best.copy(), scores.tokens
         tight = np.flatnonzero(allowed.char_budget < self.vocabulary.longest)
         if len(tight):
@@ -330,7 +331,7 @@ class _Search:
         return others
 
     def _grow(self, others: _Extensions) -> None:
-        """Rows become their extensions."""
+        """Replace rows by their extensions."""
         row, token, strings = others.row, others.token, self.vocabulary.strings
         self.texts = [
             self.texts[i] + strings[t] for i, t in zip(row.tolist(), token.tolist(), strict=True)
@@ -341,7 +342,7 @@ class _Search:
         self.at_word_start, self.log_p, self.owner = hyphen, others.log_p, self.owner[row]
 
     def _done(self, owner: Ints, log_p: Doubles) -> Bools:
-        """Which documents may stop, given their active hypotheses (one owner and log p each)."""
+        """Tell which documents may stop, given the owner and log p of each active hypothesis."""
         config, count = self.config, len(self.pools)
         if config.stopping == "exhaustive":
             return np.zeros(count, np.bool_)
@@ -355,14 +356,14 @@ class _Search:
 
 
 def _repeats(text: str, stopwords: frozenset[str]) -> bool:
-    """Whether the last word stood before, with or without an s at its end."""
+    """Tell whether the last word stood before, with or without an s at its end."""
     *before, last = text.split("-")
     alike = {last, last + "s"} | ({last[:-1]} if last.endswith("s") else set())
     return last != "" and last not in stopwords and not alike.isdisjoint(before)
 
 
 def _score(slug: str, log_p: float, config: DecodingConfig) -> float:
-    """Score of a finished slug: log p + r * min(words, B), less the penalties."""
+    """Score a finished slug: log p + r * min(words, B), less the penalties."""
     parts = words(slug)
     content = [word for word in parts if word not in config.stopwords]
     score = log_p + config.length_reward * min(len(parts), config.reward_cap)
@@ -374,6 +375,6 @@ def _score(slug: str, log_p: float, config: DecodingConfig) -> float:
 
 
 def _best(pool: dict[str, float], top_k: int) -> list[Candidate]:
-    """Finished slugs best first; the stable sort gives ties to the one finished earlier."""
+    """Sort finished slugs, best first; ties go to the one finished earlier."""
     ranked = sorted(pool.items(), key=lambda item: -item[1])
     return [Candidate(slug, score) for slug, score in ranked[:top_k]]

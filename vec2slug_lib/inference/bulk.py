@@ -1,11 +1,15 @@
-"""Slugs of a folder of parquet files with vectors, of any number of them, on one or many machines.
+"""Slugs of any number of vectors: a table for each parquet file, or lines of one file.
 
-A file of vectors becomes a file of slugs of the same name, which is there whole or not at all. So a
-job that was killed goes on when it is started again, a file whose worker was lost is made again by
-another, and it does no harm if two make the same one. That is why a file is the unit of work, and
-not a block of ``ray.data.read_parquet``: Ray Data cuts files into blocks as it sees fit and names
-the files it writes by block, so that no file tells which vectors are done. Work of up to one file
-a worker is lost by a kill: files of a million vectors or less lose hours at most.
+Tables are made on one or many machines. A file of vectors becomes a file of slugs of the same name,
+which is there whole or not at all. So a job that was killed goes on when it is started again, a
+file whose worker was lost is written again by another, and it does no harm if two write the same
+one. That is why a file is the unit of work, and not a block of ``ray.data.read_parquet``: Ray Data
+cuts files into blocks as it sees fit and names the files it writes by block, so that no file tells
+which vectors are done. A kill loses the work of one file a worker at most: with files of a million
+vectors or less, hours.
+
+Lines are made by one process. They are appended as they come, and a killed job goes on behind the
+last whole line.
 """
 
 from __future__ import annotations
@@ -33,13 +37,13 @@ from .beam_search import Candidate
 from .predictor import DEFAULT_MODEL, Precision, SlugPredictor, graph_path, with_hash
 
 ROWS = 4096  # of vectors in memory
-NAMED = 3  # failures that are told of
+NAMED = 3  # failures that a message names
 SLUGS = [pa.field("slug", pa.string()), pa.field("score", pa.float32())]
 
 
 @dataclass(frozen=True)
 class SlugJob:
-    """What a worker has to know; all paths are read on every machine that works."""
+    """Settings of a job of tables; all paths are read on every machine that works."""
 
     source: Path  # folder of the files of vectors
     out: Path  # folder of the files of slugs
@@ -60,7 +64,7 @@ class SlugJob:
         column: str = "embedding",
         workers: int | None = None,
     ) -> SlugJob:
-        """Make a folder this job's, or refuse it.
+        """Claim a folder for a job, or refuse another job's.
 
         Args:
             source: a parquet file, or a folder in which all parquet files are taken.
@@ -91,7 +95,7 @@ class SlugJob:
         return job
 
     def files(self) -> dict[str, int]:
-        """Number of vectors of each file, by its path in the source folder.
+        """Count the vectors of each file, by its path in the source folder.
 
         Raises:
             Vec2SlugError: no file, a broken one, or one without vectors in the column.
@@ -106,7 +110,7 @@ class SlugJob:
         return {str(path): _checked_rows(self.source / path, self.column) for path in named}
 
     def input(self, name: str) -> Path:
-        """Where the vectors of a file are."""
+        """Return where the vectors of a file are."""
         return self.source / name if self.source.is_dir() else self.source
 
 
@@ -134,16 +138,16 @@ def write_slug_tables(
     waiting = [name for name, rows in files.items() if _rows(job.out / name) != rows]
     if progress:
         progress(sum(files.values()) - sum(files[name] for name in waiting))
-    told: dict[str, str] = {}
+    messages: dict[str, str] = {}
     if waiting:
         with closing((engine or processes())(partial(_slugs_of, job), waiting)) as ended:
             for number, message in ended:
-                told[waiting[number]] = message
+                messages[waiting[number]] = message
                 if progress:
                     progress(files[waiting[number]])
     missing = [name for name in waiting if _rows(job.out / name) != files[name]]
     if missing:
-        why = "; ".join(f"{n}: {told.get(n) or 'no slugs'}" for n in missing[:NAMED])
+        why = "; ".join(f"{n}: {messages.get(n) or 'no slugs'}" for n in missing[:NAMED])
         raise Vec2SlugError(
             f"expected slugs of {len(files)} files in {job.out}, but {len(missing)} are missing, "
             f"such as {why}"
@@ -153,10 +157,10 @@ def write_slug_tables(
 
 
 def _slugs_of(job: SlugJob, name: str) -> str:
-    """Write the slugs of one file; "" or what is wrong with it."""
+    """Write the slugs of one file; return what is wrong with it, or ""."""
     try:
         with _opened(job.input(name), job.column) as file:
-            if _rows(job.out / name) != file.metadata.num_rows:  # else done, but not told of
+            if _rows(job.out / name) != file.metadata.num_rows:  # else done, but not reported
                 _write(job, file, job.out / name)
     except (Vec2SlugError, OSError, pa.ArrowException) as error:
         return str(error).replace("\n", " ")
@@ -164,6 +168,7 @@ def _slugs_of(job: SlugJob, name: str) -> str:
 
 
 def _write(job: SlugJob, file: ParquetFile, target: Path) -> None:
+    """Write the table of a file of vectors, whole or not at all."""
     names = file.schema_arrow
     key = names.field("id") if "id" in names.names else pa.field("row", pa.int64())
     schema, predictor, first = pa.schema([key, *SLUGS]), _predictor(job), 0
@@ -171,18 +176,18 @@ def _write(job: SlugJob, file: ParquetFile, target: Path) -> None:
     with atomic(target) as temporary, ParquetWriter(temporary, schema) as writer:
         for batch in file.iter_batches(ROWS, columns=columns):
             vectors = _vectors(batch.column(job.column), predictor.config.input_dim, first)
-            found = [row[0] for row in predictor.stream(vectors, first=first)]
-            numbers = pa.array(np.arange(first, first + len(found)))
+            best = [candidates[0] for candidates in predictor.stream(vectors, first=first)]
+            numbers = pa.array(np.arange(first, first + len(best)))
             ids = batch.column("id") if key.name == "id" else numbers
-            slugs, scores = ([row.slug for row in found], [row.score for row in found])
+            slugs, scores = [row.slug for row in best], [row.score for row in best]
             data = [ids, pa.array(slugs), pa.array(scores, pa.float32())]
             writer.write_batch(pa.record_batch(data, schema=schema))
-            first += len(found)
+            first += len(best)
 
 
 @lru_cache(1)
 def _predictor(job: SlugJob) -> SlugPredictor:
-    """One a process, however many files it is given."""
+    """Open the job's model, once a process, however many files it is given."""
     check_file(job.model / "model.json", job.model_sha256)
     predictor = SlugPredictor.from_dir(job.model, job.precision)
     predictor.workers = job.workers or predictor.workers
@@ -190,7 +195,7 @@ def _predictor(job: SlugJob) -> SlugPredictor:
 
 
 def _vectors(column: pa.Array, width: int, first: int) -> npt.NDArray[Any]:
-    """Vectors ``[N, width]`` of a column of lists, not yet checked for NaN and zero rows."""
+    """Read vectors ``[N, width]`` off a column of lists; NaN and zero rows pass."""
     column = column.storage if isinstance(column, pa.ExtensionArray) else column
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
     bad = np.flatnonzero(lengths != width)
@@ -202,7 +207,7 @@ def _vectors(column: pa.Array, width: int, first: int) -> npt.NDArray[Any]:
 
 
 def _opened(path: Path, column: str) -> ParquetFile:
-    """A parquet file with a column of lists of numbers.
+    """Open a parquet file with a column of lists of numbers.
 
     Raises:
         Vec2SlugError: it is broken, or without such a column.
@@ -216,24 +221,21 @@ def _opened(path: Path, column: str) -> ParquetFile:
         raise Vec2SlugError(f"expected a column {column} in {path}, got {', '.join(schema.names)}")
     kind = schema.field(column).type
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    lists = lists or pa.types.is_fixed_size_list(kind)
-    if not (lists and (pa.types.is_floating(kind.value_type) or _whole(kind.value_type))):
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    numbers = (pa.types.is_floating, pa.types.is_integer)
+    if not (any(of(kind) for of in lists) and any(of(kind.value_type) for of in numbers)):
         raise Vec2SlugError(f"expected lists of numbers in {column} of {path}, got {kind}")
     return file
 
 
-def _whole(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(kind))
-
-
 def _checked_rows(path: Path, column: str) -> int:
+    """Count the rows of a file of vectors, as `_opened` finds it."""
     with _opened(path, column) as file:
         return int(file.metadata.num_rows)
 
 
 def _rows(path: Path) -> int | None:
-    """Rows of a file of slugs; None if it is not there."""
+    """Count the rows of a file of slugs; None if it is not there or broken."""
     try:
         with ParquetFile(path) as file:
             return int(file.metadata.num_rows)
@@ -250,7 +252,7 @@ def write_slugs(
     unique: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> None:
-    """Write ``{"row": 0, "slug": ..., "score": ...}`` a row, with ``top_k`` over 1 all candidates.
+    """Write a line ``{"row": 0, "slug": ..., "score": ...}`` a row, or with all ``candidates``.
 
     What is done stands in ``OUT.part``; it becomes ``out`` when the last row is done.
 
@@ -259,7 +261,7 @@ def write_slugs(
         vectors: ``[N, input_dim]``, memory-mapped if they are many.
         out: the file, which must not be there yet.
         asked: what the result depends on beside the arguments here, such as the model's hash.
-        top_k: candidates a row.
+        top_k: candidates a row; of 2 or more, a line has the list.
         unique: whether a short hash of the vector ends the slug.
         progress: called with the number of rows just done, also those of an earlier run.
 

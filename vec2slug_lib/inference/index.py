@@ -19,14 +19,14 @@ NEIGHBOURS, SHARPNESS = 100, 8
 
 @dataclass(frozen=True)
 class Index:
-    """Unit vectors ``[T, D]`` of pages, and their T slugs."""
+    """Pages with known slugs."""
 
-    vectors: Floats
-    slugs: Sequence[str]
+    vectors: Floats  # [T, D], unit rows
+    slugs: Sequence[str]  # T
     embedder: str = ""  # key of the vectors' embedder, if it is known
 
     def word_probabilities(self, queries: Floats) -> list[dict[str, float]]:
-        """Return, for each query ``[N, D]``, the weights of the words of the slugs nearby.
+        """Weigh the words of the nearest slugs, for each query ``[N, D]``.
 
         Raises:
             Vec2SlugError: queries of another width, or an empty index.

@@ -30,7 +30,7 @@ PAGES = 256  # pages whose word logits are in memory together
 
 @dataclass(frozen=True)
 class MBRConfig:
-    """How evidence is weighed and scores are fitted; all values chosen on validation rows.
+    """Weights of the evidence and fits of the scores; all values chosen on validation rows.
 
     Attributes:
         beam_width: candidates to choose from.
@@ -94,7 +94,7 @@ JSON_KEYS = {
 
 
 class Evidence(NamedTuple):
-    """What tells the probabilities of words beside the candidates; each may be missing."""
+    """Sources of word probabilities beside the candidates; each may be missing."""
 
     word_logits: Callable[[Floats], Floats] | None = None  # of the head: [n, V] of rows [n, D]
     neighbours: Callable[[Floats], Sequence[WordProbabilities]] | None = None  # of an index
@@ -156,9 +156,9 @@ def mix(parts: Sequence[tuple[float, WordProbabilities]]) -> dict[str, float]:
 
 def expected_f1(slug: str, probabilities: WordProbabilities, mean_words: float) -> float:
     """Return the Token F1 to expect: twice the words expected right over those of both slugs."""
-    found = set(words(slug))
-    right = fsum(probabilities.get(word, 0.0) for word in found)  # the same in any order of words
-    return 2 * right / (len(found) + mean_words)
+    distinct = set(words(slug))
+    right = fsum(probabilities.get(word, 0.0) for word in distinct)  # the same in any order
+    return 2 * right / (len(distinct) + mean_words)
 
 
 def expected_scores(
@@ -263,14 +263,14 @@ def mbr_search(
     steps = [np.zeros(0, np.int64)]
     for begin in range(0, len(vectors), PAGES):
         rows = vectors[begin : begin + PAGES]
-        found = search(stepper, rows, vocabulary, config, width, max(512 // width, 1), progress)
+        beams = search(stepper, rows, vocabulary, config, width, max(512 // width, 1), progress)
         logits = evidence.word_logits and evidence.word_logits(rows)
         near = evidence.neighbours and evidence.neighbours(rows)
-        expected = expected_scores(found.candidates, vocabulary.ids, mbr, logits, near)
+        expected = expected_scores(beams.candidates, vocabulary.ids, mbr, logits, near)
         cosines: Sequence[list[float] | None] = [None] * len(rows)
         if evidence.embed:
-            cosines = embedding_similarities(found.candidates, rows, evidence.embed)
-        pages = zip(found.candidates, expected, cosines, strict=True)
+            cosines = embedding_similarities(beams.candidates, rows, evidence.embed)
+        pages = zip(beams.candidates, expected, cosines, strict=True)
         candidates += [rerank(*page, mbr) for page in pages]
-        steps.append(found.steps)
+        steps.append(beams.steps)
     return Beams(candidates, np.concatenate(steps))

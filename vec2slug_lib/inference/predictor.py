@@ -50,11 +50,11 @@ class TextEmbedder(Protocol):
 
     @property
     def key(self) -> str:
-        """Its name in manifests."""
+        """Return its name in manifests."""
 
     @property
     def dimensions(self) -> int:
-        """Width of a vector."""
+        """Return the width of a vector."""
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Embed N texts: unit vectors ``[N, dimensions]``."""
@@ -72,7 +72,7 @@ class ReleaseConfig:
 
     @property
     def input_dim(self) -> int:
-        """Width of the vectors."""
+        """Return the width of the vectors."""
         return int(self.shape["input_dim"])
 
     @classmethod
@@ -109,7 +109,7 @@ def _embedder_of(folder: Path) -> str:
 
 
 def lacks_graph(folder: Path, precision: Precision) -> bool:
-    """Whether a folder has weights, but not yet the graph that is made of them."""
+    """Tell whether a folder has weights, but not yet the graph that is made of them."""
     graph = folder / GRAPHS.get(precision, PLAIN)
     return not graph.is_file() and any((folder / name).is_file() for name in WEIGHTS)
 
@@ -132,7 +132,7 @@ def graph_path(folder: Path, precision: Precision) -> Path:
 
 
 class SlugPredictor:
-    """Slugs from embeddings; what one row gets depends neither on the others nor on their number.
+    """A model that makes slugs of embeddings; what one row gets does not depend on the others.
 
     Attributes:
         config: the model's description.
@@ -177,8 +177,8 @@ class SlugPredictor:
 
         Raises:
             Vec2SlugError: files are missing, broken or not those of the manifests, the message
-                names the first; an index beside a model without a
-                bag-of-words head; or an index or embedder of other vectors than the model's.
+                names the first; an index beside a model without a bag-of-words head; or an index
+                or embedder of other vectors than the model's.
         """
         folder = Path(folder)
         check_file(folder / "model.json", known_hash(folder, "model.json"))
@@ -191,7 +191,7 @@ class SlugPredictor:
         return cls(session, config, index, embedder, workers)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
-        """Best slug of each row.
+        """Predict the best slug of each row.
 
         Args:
             vectors: ``[N, input_dim]``, any norm but zero.
@@ -200,17 +200,24 @@ class SlugPredictor:
         Raises:
             Vec2SlugError: wrong shape, no row, NaN, infinity or a zero row.
         """
-        return [found[0].slug for found in self.predict_topk(vectors, 1, progress)]
+        return [candidates[0].slug for candidates in self.predict_topk(vectors, 1, progress)]
 
     def predict_topk(
         self, vectors: npt.NDArray[Any], k: int = 5, progress: Progress | None = None
     ) -> list[list[Candidate]]:
-        """Up to ``k`` different slugs of each row with their scores, best first.
+        """Predict up to ``k`` different slugs of each row with their scores, best first.
 
         The beam is as wide as ``k`` where the model's own width is smaller. The score of a slug is
-        the Token F1 to expect where the model has a word head, else its score in the search.
+        the Token F1 to expect where the model has a bag-of-words head, else its score in the
+        search.
 
-        Args, errors: as :meth:`predict`.
+        Args:
+            vectors: ``[N, input_dim]``, any norm but zero.
+            k: candidates of a row.
+            progress: called with the number of rows just done.
+
+        Raises:
+            Vec2SlugError: as :meth:`predict`.
         """
         check_shape(vectors := as_array(vectors), self.config.input_dim)
         for begin in range(0, len(vectors), ROWS):  # before any work is done in vain
@@ -236,7 +243,7 @@ class SlugPredictor:
     def stream(
         self, vectors: Rows, k: int = 1, progress: Progress | None = None, first: int = 0
     ) -> Iterator[list[Candidate]]:
-        """The candidates of each row, in order, as they come; takes rows without end.
+        """Yield the candidates of each row, in order, as they come; rows may be without end.
 
         Args:
             vectors: an array, memory-mapped or not, or an iterable of rows ``[input_dim]``.
@@ -273,7 +280,7 @@ class SlugPredictor:
     def _search(
         self, rows: npt.NDArray[Any], k: int, width: int, first: int
     ) -> list[list[Candidate]]:
-        """Candidates of a few rows, of which the first has the number ``first``."""
+        """Search and choose candidates of a few rows; the first has the number ``first``."""
         checked = check_vectors(rows, self.config.input_dim, first)
         vocabulary, config, mbr = self.vocabulary, self.config.decoding, self.config.mbr
         stepper = self._stepper(width, len(rows))
@@ -286,10 +293,11 @@ class SlugPredictor:
             self.embedder.embed if self.embedder else None,
         )
         mbr = replace(mbr, beam_width=width)
-        found = mbr_search(stepper, checked, vocabulary, config, mbr, evidence)
-        return [candidates[:k] for candidates in found.candidates]
+        beams = mbr_search(stepper, checked, vocabulary, config, mbr, evidence)
+        return [candidates[:k] for candidates in beams.candidates]
 
     def _stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
+        """Make the stepper that is fastest for so many rows."""
         if not self.cached:
             return OnnxStepper(self.session)
         kind = AheadStepper if rows == 1 else CachedStepper
@@ -312,7 +320,7 @@ def _check_fit(
 
 
 def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Blocks of ``size`` rows, each with the number of its first."""
+    """Cut rows into blocks of ``size``, each with the number of its first."""
     if isinstance(vectors, np.ndarray):
         for begin in range(0, len(vectors), size):
             yield begin, vectors[begin : begin + size]
@@ -331,20 +339,22 @@ def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
 
 
 def _stack(rows: list[npt.NDArray[Any]], begin: int) -> npt.NDArray[Any]:
+    """Stack rows, which must be of one shape."""
     shapes = {row.shape for row in rows}
     if len(shapes) > 1:
         raise Vec2SlugError(f"expected rows of one shape from row {begin} on, got {shapes}")
     return np.stack(rows)
 
 
-def _done(found: list[list[Candidate]], progress: Progress | None) -> Iterator[list[Candidate]]:
+def _done(rows: list[list[Candidate]], progress: Progress | None) -> Iterator[list[Candidate]]:
+    """Report rows as done, and yield their candidates."""
     if progress:
-        progress(len(found))
-    yield from found
+        progress(len(rows))
+    yield from rows
 
 
 def with_hash(slug: str, key: bytes, length: int = 5) -> str:
-    """Slug made unique by a short stable hash, as in ``amelia-earhart-f86ab``.
+    """Make a slug unique by a short stable hash, as in ``amelia-earhart-f86ab``.
 
     Args:
         slug: any slug.

@@ -1,6 +1,6 @@
 """What a beam search asks of rows of logits: normalisers, the best subwords, places in groups.
 
-Rows of logits are taken a few at a time, so that what is made of them stays in the cache.
+Rows of logits are taken a few at a time, so that what is computed stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Scores(NamedTuple):
     rows: Ints | None = None  # [M] in which of those rows; each in its own if None
 
     def take(self, index: Ints) -> Scores:
-        """The scores of some rows; nothing of the size of the vocabulary is copied."""
+        """Return the scores of some rows; nothing of the size of the vocabulary is copied."""
         eos, hyphen, total, best, tokens, subwords, rows = self
         rows = index if rows is None else rows[index]
         few = (eos[index], hyphen[index], total[index], best[index], tokens[index])
         return Scores(*few, subwords, rows)
 
     def joined(self, other: Scores) -> Scores:
-        """These rows, then the other's."""
+        """Join these rows and then the other's."""
         pair = (self, other)
         return Scores(
             np.concatenate([x.eos for x in pair]),
@@ -47,24 +47,24 @@ class Scores(NamedTuple):
         )
 
     def all_subwords(self, index: Ints) -> Floats:
-        """Floats ``[n, V - 5]`` of some rows."""
+        """Return all logits of subwords of some rows, ``[n, V - 5]``."""
         return self.subwords[index if self.rows is None else self.rows[index]]
 
 
 def scores_of(eos: Floats, hyphen: Floats, subwords: Floats, width: int) -> Scores:
-    """Scores of M rows by all logits of their subwords, with the ``width`` best of each row."""
+    """Score M rows by all logits of their subwords, with the ``width`` best of each row."""
     best, tokens = best_subwords(subwords, width)
     return Scores(eos, hyphen, log_sum_exp(subwords), best, tokens, subwords)
 
 
 def blocks(logits: Floats) -> Iterator[Floats]:
-    """The rows, in order, a few at a time."""
+    """Yield the rows, in order, a few at a time."""
     size = max(BLOCK // max(logits.shape[1], 1), 1)
     return (logits[begin : begin + size] for begin in range(0, len(logits), size))
 
 
 def log_sum_exp(logits: Floats) -> Doubles:
-    """Log of the summed exponentials of each row [M]; never below the row's largest logit."""
+    """Compute log-sum-exp of each row [M]; never below the row's largest logit."""
     total = np.empty(len(logits))
     done = 0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -79,23 +79,23 @@ def log_sum_exp(logits: Floats) -> Doubles:
 
 
 def best_subwords(logits: Floats, width: int) -> tuple[Floats, Ints]:
-    """The ``width`` largest of each row ``[M, V - 5]`` and their tokens; ties to the lower token.
+    """Find the ``width`` largest of each row ``[M, V - 5]``, or all, and their tokens.
 
-    Where there are fewer subwords than ``width``, so many.
+    Ties go to the lower token.
     """
     width = min(width, logits.shape[1])
-    kth, found = logits.shape[1] - width, [np.zeros((0, width), np.int64)]
+    kth, parts = logits.shape[1] - width, [np.zeros((0, width), np.int64)]
     for block in blocks(logits):
         lowest = np.partition(block, kth, axis=1)[:, kth, None]
         # Of equal values at the edge, a partition alone would take any.
         row, token = np.nonzero(block >= lowest)
         order = np.lexsort((token, -block[row, token], row))
         row, token = row[order], token[order]
-        found.append(token[place(row) < width].reshape(-1, width))
-    tokens = np.concatenate(found)
+        parts.append(token[place(row) < width].reshape(-1, width))
+    tokens = np.concatenate(parts)
     return np.take_along_axis(logits, tokens, axis=1), tokens + FIRST
 
 
 def place(group: Ints) -> Ints:
-    """Place of each item within its run of equal values; ``group`` [E] ascends."""
+    """Number the items within each run of equal values, from 0; ``group`` [E] ascends."""
     return np.arange(len(group)) - np.searchsorted(group, group)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 
 from ..common.errors import Vec2SlugError
@@ -18,14 +17,14 @@ from .scores import Scores, place
 
 PLAIN = "model.onnx"  # the study's graph: no cache
 GRAPHS = {"float32": "model_cached.onnx", "int8": "model_quantized.onnx"}
-KEPT = 0.75  # share of the documents below which the others' memory is given back
+MIN_ALIVE = 0.75  # share of the documents below which the others' memory is given back
 ROOM = 8  # nodes by which the memory of a document grows
 
 
 def open_session(
     path: Path, shape: Mapping[str, Any], threads: int = 0
 ) -> onnxruntime.InferenceSession:
-    """Session over a graph that is whole, untouched and fits the description beside it.
+    """Open a session over a graph that is whole, untouched and fits the description beside it.
 
     Args:
         path: the graph.
@@ -44,7 +43,7 @@ def open_session(
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that it does not export
         raise Vec2SlugError(f"expected a whole ONNX graph in {path}, but: {error}") from error
-    found = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
+    shapes = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
     heads, vocab = shape["num_heads"], shape["vocab_size"]
     sizes = {"src_embedding": (1, shape["input_dim"]), "token_ids": (0, None)}
     if path.name == PLAIN:
@@ -54,8 +53,8 @@ def open_session(
         sizes |= {"subword_logits": (1, vocab - len(SPECIALS)), "mask": (1, 1), last: (1, heads)}
         sizes["positions"] = (0, None)
     for name, (axis, size) in sizes.items():
-        if name not in found or (size is not None and found[name][axis] not in (size, None)):
-            has = found.get(name, "no such name")
+        if name not in shapes or (size is not None and shapes[name][axis] not in (size, None)):
+            has = shapes.get(name, "no such name")
             raise Vec2SlugError(f"expected {name} with size {size} in {path}, got {has}")
     return session
 
@@ -73,32 +72,32 @@ class CachedStepper:
         self, session: onnxruntime.InferenceSession, shape: Mapping[str, Any], width: int
     ) -> None:
         self.session, self.shape = session, shape
-        self.begun = self.words = np.zeros((0, 0), np.float32)
+        self.last_start = self.last_words = np.zeros((0, 0), np.float32)
         self.width = min(width, shape["vocab_size"] - len(SPECIALS))
         self.names = [node.name for node in session.get_outputs()]
         layers = range(shape["num_layers"])
         self.layers = [f"{kind}_{i}" for i in layers for kind in ("keys", "values")]
 
     def start(self, embeddings: Floats) -> Scores:
-        """Begin a row an embedding ``[N, input_dim]``; its scores after ``<bos>``."""
+        """Begin a row an embedding ``[N, input_dim]``; return their scores after ``<bos>``."""
         count, d, heads = len(embeddings), self.shape["embed_dim"], self.shape["num_heads"]
         shape = (count, heads, ROOM, d // heads)
         self._keep([np.zeros(shape, np.float32) for _ in self.layers])
-        self.topic = np.zeros((0, d), np.float32)
-        self.nothing = embeddings[:0]
+        self.head_bias = np.zeros((0, d), np.float32)
+        self.no_embeddings = embeddings[:0]
         self.used, self.position = 0, 1
         self.owner = np.arange(count)  # [rows] document of a row, ascending
         sees = np.zeros((count, 1, 2, ROOM + 2), np.bool_)
         sees[:, :, :, ROOM] = sees[:, :, 1, ROOM + 1] = True  # the prefix, and <bos> itself
         scores = self._run(embeddings, np.full(count, BOS), np.array([1]), sees)
         if self.shape.get("head_dim"):
-            self.begun, self.words = embeddings, self.found["word_logits"].numpy()
+            self.last_start, self.last_words = embeddings, self.outputs["word_logits"].numpy()
         self.seen = np.zeros((count, ROOM), np.bool_)  # [rows, nodes] what a row descends from
         self.seen[:, :2] = True
         return scores
 
     def step(self, parents: Ints, tokens: Ints) -> Scores:
-        """Continue row ``parents[i]`` with ``tokens[i]``; rows of a document stay together."""
+        """Continue row ``parents[i]`` with ``tokens[i]``; a document's rows stay together."""
         self.owner, self.seen = self.owner[parents], self.seen[parents]
         slot = place(self.owner)
         slots = int(slot.max()) + 1
@@ -111,14 +110,14 @@ class CachedStepper:
         sees[:, 0, np.arange(slots), room + np.arange(slots)] = True
         self.seen[np.arange(len(slot)), self.used + slot] = True
         self.position += 1
-        scores = self._run(self.nothing, ids.ravel(), np.array([self.position]), sees)
+        scores = self._run(self.no_embeddings, ids.ravel(), np.array([self.position]), sees)
         return scores.take(slot * count + owner)
 
     def word_logits(self, embeddings: Floats) -> Floats:
-        """Floats ``[N, V]`` of the word head."""
-        if not np.array_equal(self.begun, embeddings):  # else the search has asked already
+        """Return logits ``[N, V]`` of the bag-of-words head."""
+        if not np.array_equal(self.last_start, embeddings):  # else the search has asked already
             self.start(embeddings)
-        return self.words
+        return self.last_words
 
     def _fit(self, slot: Ints, slots: int) -> None:
         """Make room for new nodes: forget documents without rows, and nodes that no row sees."""
@@ -131,7 +130,7 @@ class CachedStepper:
         #                  used = 5                used = 3, then ROOM
         first = np.flatnonzero(slot == 0)  # row of each document
         alive, room = self.owner[first], self.caches[0].shape[2]
-        if self.used + slots <= room and len(alive) >= KEPT * len(self.caches[0]):
+        if self.used + slots <= room and len(alive) >= MIN_ALIVE * len(self.caches[0]):
             return
         live = np.logical_or.reduceat(self.seen, first)
         self.used = int(live.sum(axis=1).max())
@@ -139,14 +138,15 @@ class CachedStepper:
         room = self.used + max(ROOM, slots)
         self.inputs: dict[str, onnxruntime.OrtValue] = {}  # so that no layer is kept twice
         self._keep([_moved(self.caches.pop(0), alive, nodes, room) for _ in self.layers])
-        self.topic = self.topic[alive] if len(self.topic) else self.topic
+        if len(self.head_bias):
+            self.head_bias = self.head_bias[alive]
         self.owner = np.cumsum(slot == 0) - 1
         seen = np.zeros((len(slot), room), np.bool_)
         seen[:, : self.used] = np.take_along_axis(self.seen, nodes[self.owner], axis=1)
         self.seen = seen
 
     def _keep(self, caches: list[Floats]) -> None:
-        """The caches, and the same memory as the graph reads it."""
+        """Take caches, and wrap the same memory for the graph."""
         self.caches = caches
         self.inputs = {
             name: onnxruntime.OrtValue.ortvalue_from_numpy(cache)
@@ -154,29 +154,30 @@ class CachedStepper:
         }
 
     def _run(self, embeddings: Floats, ids: Ints, positions: Ints, sees: Bools) -> Scores:
-        """One call of the graph; its new nodes enter the caches."""
+        """Call the graph once, and write its new nodes into the caches."""
         mask = np.where(sees, np.float32(0), np.float32(-np.inf))
         feeds = {
             "src_embedding": embeddings, "token_ids": ids, "mask": mask,
             "positions": positions, "width": np.array([self.width]),
         }  # fmt: skip
         if self.shape.get("head_dim"):
-            feeds["topic"] = self.topic
+            feeds["topic"] = self.head_bias
         values = {k: onnxruntime.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
-        self.found = {}  # frees what the last call left
-        found = self.session.run_with_ort_values(self.names, values | self.inputs)
-        self.found = dict(zip(self.names, found, strict=True))
+        self.outputs = {}  # frees what the last call left
+        outputs = self.session.run_with_ort_values(self.names, values | self.inputs)
+        self.outputs = dict(zip(self.names, outputs, strict=True))
         slots = sees.shape[2]
         for name, cache in zip(self.layers, self.caches, strict=True):
-            cache[:, :, self.used : self.used + slots] = self.found[f"new_{name}"].numpy()[0]
+            cache[:, :, self.used : self.used + slots] = self.outputs[f"new_{name}"].numpy()[0]
         self.used += slots
         if self.shape.get("head_dim"):
-            self.topic = self.found["new_topic"].numpy()
+            self.head_bias = self.outputs["new_topic"].numpy()
         return self._scores()
 
     def _scores(self) -> Scores:
+        """Read the scores off the outputs of the last call."""
         special, subwords, total, best, tokens = (
-            self.found[name].numpy()
+            self.outputs[name].numpy()
             for name in (
                 "special_logits", "subword_logits", "log_sum", "best_logits", "best_tokens",
             )
@@ -185,7 +186,7 @@ class CachedStepper:
 
 
 def _moved(cache: Floats, documents: Ints, nodes: Ints, room: int) -> Floats:
-    """Some nodes ``[D, n]`` of some documents ``[D]``, in a cache with more room.
+    """Copy some nodes ``[D, n]`` of some documents ``[D]`` to a cache with more room.
 
     The room has copies of a node: finite, as a weight of 0 would not hide a NaN.
     """
@@ -197,10 +198,10 @@ def _moved(cache: Floats, documents: Ints, nodes: Ints, room: int) -> Floats:
 
 
 class AheadStepper(CachedStepper):
-    """Stepper of one document; `CachedStepper` is for many."""
+    """Stepper of one document, which asks for a hyphen after each row ahead of time."""
 
     def start(self, embeddings: Floats) -> Scores:
-        """Begin a row ``[1, input_dim]``; its scores after ``<bos>``."""
+        """Begin a row ``[1, input_dim]``; return its scores after ``<bos>``."""
         self.pool = super().start(embeddings)  # scores of the rows, then of hyphens after them
         self.hyphens = np.array([-1])  # [rows] of each row the place in the pool, or -1
         return self.pool
@@ -218,7 +219,7 @@ class AheadStepper(CachedStepper):
         return self.pool.take(np.arange(len(places)))
 
     def _feed(self, rows: Ints, tokens: Ints) -> None:
-        """Scores of the tokens of some rows, and of a hyphen after each."""
+        """Score the tokens of some rows, and a hyphen after each."""
         count, fed = len(self.seen), len(rows)
         self.owner = np.zeros(count, np.int64)
         self._fit(np.arange(count), 2 * fed)
@@ -234,10 +235,10 @@ class AheadStepper(CachedStepper):
         ids = np.concatenate([tokens[rows], np.full(fed, HYPHEN)])
         last = self.shape["max_slug_tokens"]  # after which no hyphen comes
         positions = np.repeat([self.position, min(self.position + 1, last)], fed)
-        found = self._run(self.nothing, ids, positions, sees)
+        scores = self._run(self.no_embeddings, ids, positions, sees)
         places = np.arange(count)
         places[rows] = count + token
-        self.pool = self.pool.joined(found).take(np.concatenate([places, count + hyphen]))
+        self.pool = self.pool.joined(scores).take(np.concatenate([places, count + hyphen]))
         self.seen = seen
         self.hyphens[rows] = count + token
 
@@ -249,24 +250,25 @@ class OnnxStepper:
         self.session = session
 
     def start(self, embeddings: Floats) -> Floats:
-        """Begin a row an embedding ``[N, d]``; logits ``[N, V]`` after ``<bos>``."""
+        """Begin a row an embedding ``[N, d]``; return logits ``[N, V]`` after ``<bos>``."""
         self.embeddings = embeddings
         self.tokens = np.full((len(embeddings), 1), BOS, np.int64)
         return self._logits()
 
-    def step(self, parents: npt.NDArray[np.int64], tokens: npt.NDArray[np.int64]) -> Floats:
-        """Continue row ``parents[i]`` with ``tokens[i]``; logits ``[M, V]``."""
+    def step(self, parents: Ints, tokens: Ints) -> Floats:
+        """Continue row ``parents[i]`` with ``tokens[i]``; return logits ``[M, V]``."""
         self.embeddings = self.embeddings[parents]
         self.tokens = np.concatenate([self.tokens[parents], tokens[:, None]], axis=1)
         return self._logits()
 
     def word_logits(self, embeddings: Floats) -> Floats:
-        """Floats ``[N, V]`` of the word head."""
+        """Return logits ``[N, V]`` of the bag-of-words head."""
         inputs = {"src_embedding": embeddings, "token_ids": np.full((len(embeddings), 1), BOS)}
         logits: Floats = self.session.run(["word_logits"], inputs)[0]
         return logits
 
     def _logits(self) -> Floats:
+        """Run the whole sequences; return the logits of their last tokens."""
         inputs = {"src_embedding": self.embeddings, "token_ids": self.tokens}
         logits: Floats = self.session.run(["logits"], inputs)[0]
         return logits[:, -1]

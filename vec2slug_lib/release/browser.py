@@ -31,19 +31,19 @@ READER = "reader.onnx"
 
 
 def settings(config: ReleaseConfig) -> dict[str, Any]:
-    """The decoding configuration of a release, as the playground's search takes it."""
+    """Return the decoding configuration of a release, as the playground's search takes it."""
     decoding = asdict(config.decoding) | {"max_chars": MAX_CHARS}
     decoding["stopwords"] = sorted(config.decoding.stopwords)
     return {"decoding": decoding, "risk": config.mbr.to_json() if config.mbr else None}
 
 
 def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path) -> list[str]:
-    """Put everything that the playground loads into one folder; ``files.json`` says what is there.
+    """Put everything that the playground loads into one folder; ``files.json`` lists it.
 
     Args:
         scripts: folder of the page's scripts and style.
         release: folder with the int8 graph.
-        reader: graph of `minilm_graph`.
+        reader: graph of `write_minilm_graph`.
         runtime: ``dist`` folder of the npm package onnxruntime-web.
         out: target folder.
 
@@ -54,12 +54,10 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     sources = [*scripts.glob("*.js"), *scripts.glob("*.css"), *(runtime / name for name in RUNTIME)]
     sources += [release / GRAPHS["int8"], release / "model.json", reader]
     sources.append(model_folder() / "tokenizer.json")
-    for source in sources:
-        if source.is_file():
-            shutil.copy(source, out / source.name)
-    missing = []
-    if not all((out / name).is_file() for name in RUNTIME):
-        missing.append("onnxruntime-web (from npm)")
+    for source in filter(Path.is_file, sources):
+        shutil.copy(source, out / source.name)
+    complete = all((out / name).is_file() for name in RUNTIME)
+    missing = [] if complete else ["onnxruntime-web (from npm)"]
     config = ReleaseConfig.load(release / "model.json")
     content = {
         "missing": missing,
@@ -80,7 +78,7 @@ def _sizes(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def write_examples(path: Path) -> None:
-    """The book's examples with the vectors of their texts, to six digits."""
+    """Write the book's examples with the vectors of their texts, to six digits."""
     vectors = example_vectors(MiniLMEmbedder("cpu", torch.float32)).astype(np.float64)
     rows = [
         {"title": example.title, "slug": example.slug, "text": example.text, "vector": vector}
@@ -90,7 +88,7 @@ def write_examples(path: Path) -> None:
 
 
 class Reader(torch.nn.Module):
-    """One text's tokens, int64 ``[1, T]``, to its unit vector ``[1, 384]``."""
+    """The embedder: one text's tokens, int64 ``[1, T]``, to its unit vector ``[1, 384]``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,14 +96,15 @@ class Reader(torch.nn.Module):
         self.encoder = Encoder(weights, torch.device("cpu"), torch.float32)
 
     def forward(self, token_ids: Tensor) -> Tensor:
-        """The direction of the mean over tokens."""
+        """Compute the direction of the mean over tokens."""
         return F.normalize(self.encoder(token_ids, None).sum(1))
 
 
 def write_minilm_graph(path: Path) -> None:
-    """Write the graph: ``token_ids`` int64 ``[1, T]``, T up to 256, to ``vector`` ``[1, 384]``.
+    """Write the embedder's graph: ``token_ids`` int64 ``[1, T]`` to ``vector`` ``[1, 384]``.
 
-    Matrices are int8 with a scale a column, the inputs of products are quantised as they come.
+    T is at most 256. Matrices are int8 with a scale a column, the inputs of products are quantised
+    as they come.
 
     Raises:
         Vec2SlugError: the weights are missing, or are not the published ones.

@@ -1,4 +1,4 @@
-"""Ranges of a decoder's activations, for a graph that multiplies int8.
+"""Quantization ranges of a decoder's activations, for a graph that multiplies int8.
 
 A range is fixed when the graph is written. Scales taken from the batch at hand would be as good,
 but then what a row gets would depend on the rows beside it.
@@ -21,13 +21,16 @@ OUTSIDE = 1e-5  # share of the values that may lie beyond either end of a range
 def activation_ranges(
     model: Decoder, vectors: Tensor, token_ids: Tensor, outside: float = OUTSIDE
 ) -> dict[str, tuple[float, float]]:
-    """Lowest and highest input of every linear layer behind the prefix, by its weight's name.
+    """Measure the lowest and highest input of every linear layer behind the prefix.
 
     Args:
         model: in evaluation mode.
         vectors: unit embeddings ``[N, input_dim]`` such as the model will meet.
         token_ids: ``<bos>`` and slugs, int64 ``[N, T]``.
         outside: share of the values left out at either end; they are clipped.
+
+    Returns:
+        The two ends by the name of the layer's weight.
     """
     ranges: dict[str, tuple[float, float]] = {}
 

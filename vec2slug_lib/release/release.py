@@ -34,7 +34,7 @@ from .standalone import standalone
 from .step_graph import OPSET, write_step_graph
 
 TOLERANCE = 1e-3
-SAMPLE = 600  # rows that activations are measured on
+SAMPLE = 600  # rows that quantization ranges are measured on
 COMPARED = 64  # rows whose logits are compared with torch's
 
 # It reports packages that it could use and our graph does not need.
@@ -44,9 +44,10 @@ logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(loggin
 def model_json(
     config: DecoderConfig, tokenizer: Tokenizer, decoding: DecodingConfig
 ) -> dict[str, Any]:
-    """The sidecar: shape, tokens, vocabulary and decoding constants under the study's keys.
+    """Describe a release: shape, tokens, vocabulary and decoding under the study's keys.
 
-    A decoder with a word head has two keys more in its shape, and the settings of its last step.
+    What `ReleaseConfig` reads. A decoder with a bag-of-words head has two keys more in its shape,
+    and the settings of MBR decoding.
     """
     names = ("pad", "bos", "eos", "unk", "hyphen")
     content: dict[str, Any] = {
@@ -96,7 +97,7 @@ def export_release(run: Run, folder: Path, pretrained: bool = False) -> None:
 
 
 def load_release(folder: Path) -> Decoder:
-    """Decoder of a release folder, in float32; the input scale is part of its weights.
+    """Load the decoder of a release folder, in float32; its weights include the input scale.
 
     Raises:
         Vec2SlugError: files are missing, or the weights are not those of the manifest.
@@ -109,7 +110,7 @@ def _config(folder: Path) -> DecoderConfig:
 
 
 def _weights(folder: Path) -> Path:
-    """The weights: ours, or a state dict as the study released it."""
+    """Return the path of the weights: ours, or a state dict as the study released it."""
     path = folder / "model.safetensors"
     if not path.is_file() and (folder / "model.pt").is_file():
         path = folder / "model.pt"
@@ -118,19 +119,19 @@ def _weights(folder: Path) -> Path:
 
 
 def outputs(config: DecoderConfig) -> list[str]:
-    """Names of the graph's outputs."""
+    """Return the names of the plain graph's outputs."""
     return ["logits", "word_logits"] if config.head_dim else ["logits"]
 
 
 class Graph(torch.nn.Module):
-    """A decoder whose word head, if it has one, is an output of its own."""
+    """A decoder whose bag-of-words head, if it has one, is an output of its own."""
 
     def __init__(self, model: Decoder) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, src_embedding: Tensor, token_ids: Tensor) -> tuple[Tensor, ...]:
-        """The outputs, in the order of `outputs`."""
+        """Compute the outputs, in the order of `outputs`."""
         logits = self.model(src_embedding, token_ids)
         if not self.model.config.head_dim:
             return (logits,)
@@ -148,8 +149,8 @@ def export_graphs(folder: Path) -> dict[str, Any]:
 
     ``model.onnx`` has the study's inputs ``src_embedding`` float32 ``[batch, input_dim]`` and
     ``token_ids`` int64 ``[batch, seq]``, and its output ``logits`` float32 ``[batch, seq, vocab]``;
-    of a decoder with a word head also ``word_logits`` ``[batch, vocab]``. The other two hold one
-    step with a cache, in float32 and in int8: see `step_graph`.
+    of a decoder with a bag-of-words head also ``word_logits`` ``[batch, vocab]``. The other two
+    hold one step with a cache, in float32 and in int8: see `step_graph`.
 
     Returns:
         The manifest: of each graph its size, its hash, and how its logits differ from torch's.
@@ -158,33 +159,37 @@ def export_graphs(folder: Path) -> dict[str, Any]:
         Vec2SlugError: logits in float32 differ from torch's by more than ``TOLERANCE``.
     """
     (folder / "manifest.onnx.json").unlink(missing_ok=True)  # of graphs that go now
+    with TemporaryDirectory(dir=folder) as scratch:  # no graph is in the folder before its check
+        manifest = _write_graphs(folder, Path(scratch))
+        exact = [manifest["graphs"][name] for name in (PLAIN, GRAPHS["float32"])]
+        if (worst := max(graph["max_difference"] for graph in exact)) > TOLERANCE:
+            raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {worst}")
+        for name in manifest["sha256"]:
+            (Path(scratch) / name).replace(folder / name)
+    write_json(folder / "manifest.onnx.json", manifest)
+    return manifest
+
+
+def _write_graphs(folder: Path, out: Path) -> dict[str, Any]:
+    """Write what `export_graphs` does into a folder of its own; return the manifest."""
     weights, names = _weights(folder), (PLAIN, *GRAPHS.values())
     model = load_decoder(_config(folder), weights)
     sample = _sample(model, folder)
-    with TemporaryDirectory(dir=folder) as scratch:  # no graph is in the folder before its check
-        made = Path(scratch)
-        write_plain_graph(model, made / PLAIN)
-        write_step_graphs(model, weights, made, sample)
-        (made / "inference.py").write_text(standalone(), encoding="utf-8")
-        manifest: dict[str, Any] = {
-            "opset": {PLAIN: 18, **dict.fromkeys(GRAPHS.values(), OPSET)},
-            "tolerance": TOLERANCE,
-            "graphs": {name: compare(model, made / name, *sample) for name in names},
-            "sha256": {name: file_sha256(made / name) for name in (*names, "inference.py")},
-        }
-        exact = (manifest["graphs"][name] for name in (PLAIN, GRAPHS["float32"]))
-        if (worst := max(found["max_difference"] for found in exact)) > TOLERANCE:
-            raise Vec2SlugError(f"expected logits within {TOLERANCE} of torch, got {worst}")
-        for name in manifest["sha256"]:
-            (made / name).replace(folder / name)
-    write_json(folder / "manifest.onnx.json", manifest)
-    return manifest
+    write_plain_graph(model, out / PLAIN)
+    write_step_graphs(model, weights, out, sample)
+    (out / "inference.py").write_text(standalone(), encoding="utf-8")
+    return {
+        "opset": {PLAIN: 18, **dict.fromkeys(GRAPHS.values(), OPSET)},
+        "tolerance": TOLERANCE,
+        "graphs": {name: compare(model, out / name, *sample) for name in names},
+        "sha256": {name: file_sha256(out / name) for name in (*names, "inference.py")},
+    }
 
 
 def write_step_graphs(
     model: Decoder, weights: Path, folder: Path, sample: tuple[Tensor, Tensor]
 ) -> None:
-    """Both graphs of a step, from the weights as they are stored."""
+    """Write both graphs of a step, from the weights as they are stored."""
     state = read_state(weights)
     codes = state if any(v.dtype == torch.int8 for v in state.values()) else quantised(state)
     exact, small = ({k: v.numpy() for k, v in kind.items()} for kind in (state, codes))
@@ -195,7 +200,7 @@ def write_step_graphs(
 
 
 def _sample(model: Decoder, folder: Path) -> tuple[Tensor, Tensor]:
-    """Vectors and slugs to measure on: training pages where their width fits, else at random."""
+    """Return vectors and slugs to measure on: training pages if their width fits, else random."""
     config, rows = model.config, dataset.load(limit=SAMPLE).part("train")
     if rows.vectors.shape[1] == config.input_dim and (folder / "tokenizer.json").is_file():
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -211,7 +216,7 @@ def _sample(model: Decoder, folder: Path) -> tuple[Tensor, Tensor]:
 
 
 def write_plain_graph(model: Decoder, path: Path) -> None:
-    """The study's graph: whole sequences in, all logits out."""
+    """Write the study's graph: whole sequences in, all logits out."""
     config = model.config
     example = (torch.randn(2, config.input_dim), torch.randint(0, config.vocab_size, (2, 7)))
     batch, seq = torch.export.Dim("batch"), torch.export.Dim("seq", max=config.max_slug_tokens)
@@ -231,9 +236,9 @@ def write_plain_graph(model: Decoder, path: Path) -> None:
 
 
 def compare(model: Decoder, path: Path, vectors: Tensor, token_ids: Tensor) -> dict[str, Any]:
-    """Size of a graph, largest difference of its logits from torch's, share of equal argmaxes.
+    """Compare a graph's logits with torch's: bytes, largest difference, share of equal argmaxes.
 
-    The logits of a word head, where there is one, count in the difference.
+    The logits of a bag-of-words head, where there is one, count in the difference.
     """
     vectors, token_ids = vectors[:COMPARED], token_ids[:COMPARED]
     with torch.inference_mode():
@@ -241,29 +246,29 @@ def compare(model: Decoder, path: Path, vectors: Tensor, token_ids: Tensor) -> d
     session, shape = open_session(path, asdict(model.config)), asdict(model.config)
     if path.name == PLAIN:
         inputs = {"src_embedding": vectors.numpy(), "token_ids": token_ids.numpy()}
-        found = session.run(outputs(model.config), inputs)
+        ours = session.run(outputs(model.config), inputs)
     else:
         # What a search never asks for is not in the scores of a step.
         asked = [EOS, HYPHEN, *range(len(SPECIALS), shape["vocab_size"])]
         expected[0] = expected[0][:, :, asked]
         stepper = CachedStepper(session, shape, 1)
-        found = [stepwise(stepper, vectors, token_ids)]
-        found += [stepper.word_logits(vectors.numpy())] if model.config.head_dim else []
-    pairs = zip(found, expected, strict=True)
+        ours = [stepwise(stepper, vectors, token_ids)]
+        ours += [stepper.word_logits(vectors.numpy())] if model.config.head_dim else []
+    pairs = zip(ours, expected, strict=True)
     return {
         "bytes": path.stat().st_size,
-        "max_difference": max(float(np.abs(ours - torchs).max()) for ours, torchs in pairs),
-        "argmax_agreement": float((found[0].argmax(-1) == expected[0].argmax(-1)).mean()),
+        "max_difference": max(float(np.abs(a - b).max()) for a, b in pairs),
+        "argmax_agreement": float((ours[0].argmax(-1) == expected[0].argmax(-1)).mean()),
     }
 
 
 def stepwise(stepper: CachedStepper, vectors: Tensor, token_ids: Tensor) -> Any:
-    """Logits ``[N, T, V - 3]`` of <eos>, hyphen and subwords, token by token."""
-    rows, found = np.arange(len(vectors)), []
+    """Compute logits ``[N, T, V - 3]`` of <eos>, hyphen and subwords, token by token."""
+    rows, logits = np.arange(len(vectors)), []
     for t in range(token_ids.shape[1]):
         if t == 0:
             scores = stepper.start(vectors.numpy())
         else:
             scores = stepper.step(rows, token_ids[:, t].numpy())
-        found.append(np.column_stack([scores.eos, scores.hyphen, scores.all_subwords(rows)]))
-    return np.stack(found, axis=1)
+        logits.append(np.column_stack([scores.eos, scores.hyphen, scores.all_subwords(rows)]))
+    return np.stack(logits, axis=1)

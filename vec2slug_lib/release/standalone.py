@@ -58,7 +58,7 @@ if __name__ == "__main__":
 
 
 def standalone() -> str:
-    """Source of the script: every module's imports once, then their bodies one after the other."""
+    """Return the source of the script: every module's imports once, then their bodies in turn."""
     imports: dict[str, None] = {}  # a dict keeps the order
     bodies = []
     for room, module in ((room, module) for room, names in MODULES.items() for module in names):
@@ -85,7 +85,7 @@ def standalone() -> str:
 
 
 def _left_out(node: ast.stmt) -> bool:
-    """Imports, a module's docstring, and what only a type checker reads."""
+    """Tell whether a statement is an import, a docstring, or what only a type checker reads."""
     docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     return isinstance(node, ast.Import | ast.ImportFrom) or docstring or types

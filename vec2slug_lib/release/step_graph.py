@@ -36,8 +36,9 @@ def write_step_graph(
     Inputs: ``src_embedding [P, input_dim]``, a row a document at the first call and none later;
     ``token_ids [M - P]`` and their ``positions``, as many or one for all;
     ``mask [D, 1, W, S + W]``, 0 where a slot sees a node of the past or of this call, else minus
-    infinity; ``keys_i`` and ``values_i``, each ``[D, heads, S, w]``; of a decoder with a word head
-    ``topic``, ``[D, d]`` but for the first call's ``[0, d]``; ``width [1]``.
+    infinity; ``keys_i`` and ``values_i``, each ``[D, heads, S, w]``; ``width [1]``; of a
+    decoder with a bag-of-words head ``topic``, its bias, ``[D, d]`` but for the first call's
+    ``[0, d]``.
 
     Outputs for the tokens' rows: ``special_logits [., 5]``, ``subword_logits [., V - 5]`` and their
     ``log_sum``; ``best_logits`` and ``best_tokens [., width]`` of the subwords, best first; the new
@@ -110,7 +111,7 @@ class _Graph:
         return self.constant(np.array(values, np.int64), "_".join(map(str, ("integers", *values))))
 
     def stored(self, name: str, rows: slice | None = None) -> tuple[str, str]:
-        """Some rows of a parameter as it is stored, and their scales where it is codes, else ""."""
+        """Return some rows of a parameter as it is stored, and their scales, or "" without them."""
         value, names = self.state[name], []
         parts = {name: value}
         if value.dtype == np.int8:
@@ -124,7 +125,7 @@ class _Graph:
         return names[0], names[1] if len(names) > 1 else ""
 
     def parameter(self, name: str, rows: slice | None = None) -> str:
-        """A parameter in float32."""
+        """Add a parameter in float32."""
         key = f"{name} {rows}"
         if key not in self.floats:
             value, scales = self.stored(name, rows)
@@ -135,18 +136,18 @@ class _Graph:
         return self.floats[key]
 
     def embedding(self, name: str, ids: str) -> str:
-        """Rows of a table, taken out before they are multiplied with their scales."""
+        """Add rows of a table, taken out before they are multiplied with their scales."""
         value, scales = self.stored(name)
-        found = self.op("Gather", value, ids)
+        rows = self.op("Gather", value, ids)
         if not scales:
-            return found
-        found = self.op("Cast", found, to=TensorProto.FLOAT)
-        return self.op("Mul", found, self.op("Gather", scales, ids))
+            return rows
+        rows = self.op("Cast", rows, to=TensorProto.FLOAT)
+        return self.op("Mul", rows, self.op("Gather", scales, ids))
 
     def linear(
         self, x: str, name: str, weight: str = "", rows: slice | None = None, out: str = ""
     ) -> str:
-        """``x W' + b``; ``name`` has the bias, and the weight too unless that is given."""
+        """Add ``x W' + b``; ``name`` has the bias, and the weight too unless that is given."""
         weight = weight or f"{name}weight"
         bias = self.parameter(f"{name}bias", rows)
         if weight not in self.ranges:
@@ -168,19 +169,19 @@ class _Graph:
         return self.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=1e-5)
 
     def mlp(self, x: str, *layers: str) -> str:
-        """Linear layers with a GELU between two."""
+        """Add linear layers with a GELU between two."""
         for i, name in enumerate(layers):
             x = self.linear(self.op("Gelu", x) if i else x, name)
         return x
 
     def documents(self, *rest: int, name: str) -> str:
-        """The shape ``[-1, D, *rest]``."""
+        """Add the shape ``[-1, D, *rest]``."""
         count = self.op("Shape", "mask", start=0, end=1)
         parts = (self.integers(-1), count, self.integers(*rest))
         return self.op("Concat", *parts, out=name, axis=0)
 
     def attention(self, x: str, layer: int, by_head: str, parts: str) -> str:
-        """Attention of the new nodes over those of the past and their own, ``[W D, d]``."""
+        """Add attention of the new nodes over those of the past and their own, ``[W D, d]``."""
         d, heads = self.shape["embed_dim"], self.shape["num_heads"]
         name, new = f"blocks.{layer}.attn.", (f"new_keys_{layer}", f"new_values_{layer}")
         qkv = self.linear(x, f"{name}in_proj_", f"{name}in_proj_weight")
@@ -204,7 +205,7 @@ class _Graph:
             self.outputs.append(_value(f"new_{name}", 1, "documents", heads, "slots", width))
 
     def build(self) -> None:
-        """All of it."""
+        """Add all of it."""
         d, heads = self.shape["embed_dim"], self.shape["num_heads"]
         positions = self.parameter("position_embedding.weight")
         prefix = self.linear("src_embedding", "embedding_projection.")
@@ -224,14 +225,14 @@ class _Graph:
         begun = self.op("Shape", "src_embedding", start=0, end=1)
         x = self.op("Slice", x, begun, self.integers(2**62), self.integers(0))
         if self.shape.get("head_dim"):
-            x = self.add_topic(x)
+            x = self.add_word_bias(x)
         self.unembed(x)
 
-    def add_topic(self, x: str) -> str:
-        """What the word head says of each document, added to all its rows."""
+    def add_word_bias(self, x: str) -> str:
+        """Add the bag-of-words bias of each document to all its rows."""
         d = self.shape["embed_dim"]
         layers = [f"word_head.network.{i}." for i in (0, 3, 6)]
-        topic = self.op(
+        bias = self.op(
             "Add",
             self.linear("src_embedding", "word_head.straight."),
             self.mlp("src_embedding", *layers),
@@ -239,12 +240,12 @@ class _Graph:
         self.inputs.append(_value("topic", "known", d))
         self.outputs.append(_value("new_topic", "documents", d))
         self.outputs.append(_value("word_logits", "begun", self.shape["vocab_size"]))
-        state = self.norm(topic, "ln_final")
+        state = self.norm(bias, "ln_final")
         parts = [self.output_layer(state, rows) for rows in (SPECIAL, SUBWORD)]
         self.op("Concat", *parts, out="word_logits", axis=-1)
-        topics = self.op("Concat", topic, "topic", out="new_topic", axis=0)
+        biases = self.op("Concat", bias, "topic", out="new_topic", axis=0)
         by_slot = self.documents(d, name="by_slot")
-        x = self.op("Add", self.op("Reshape", x, by_slot), topics)
+        x = self.op("Add", self.op("Reshape", x, by_slot), biases)
         return self.op("Reshape", x, self.integers(-1, d))
 
     def output_layer(self, x: str, rows: slice, out: str = "") -> str:
@@ -252,7 +253,7 @@ class _Graph:
         return self.linear(x, "output_projection.", f"{table}.weight", rows, out)
 
     def unembed(self, x: str) -> None:
-        """Logits, and what a search asks of those of the subwords."""
+        """Add logits, and what a search asks of those of the subwords."""
         x = self.norm(x, "ln_final")
         self.output_layer(x, SPECIAL, "special_logits")
         logits = self.output_layer(x, SUBWORD, "subword_logits")
@@ -260,7 +261,7 @@ class _Graph:
         self.nodes.append(helper.make_node("TopK", [logits, "width"], outs, axis=-1))
         self.op("Add", "places", self.integers(len(SPECIALS)), out="best_tokens")
         # The softmax of the best token is one over the sum that is wanted: log_sum = best - log p.
-        chances = self.op("Softmax", logits, axis=-1)
-        highest = self.op("ReduceMax", chances, self.integers(-1), keepdims=0)
+        probabilities = self.op("Softmax", logits, axis=-1)
+        highest = self.op("ReduceMax", probabilities, self.integers(-1), keepdims=0)
         best = self.op("Gather", "best_logits", self.constant(np.array(0), "zero"), axis=1)
         self.op("Sub", best, self.op("Log", highest), out="log_sum")
