@@ -1,11 +1,15 @@
 """Settings of all tests (no deadlines, the same examples in every run) and shared folders."""
 
+import os
+from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 from browser import BOOK, chromium, served
+from filelock import FileLock
 from hypothesis import settings
 
 from vec2slug_lib.common.files import write_json
@@ -18,6 +22,39 @@ from vec2slug_lib.release.release import export_graphs, export_release
 
 settings.register_profile("project", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("project")
+
+# These take longest and are started first, so that no worker is left with one at the end. Of the
+# files in EACH any worker takes the next test; another file is one worker's, which makes what its
+# tests share only once.
+EACH = ("test_notebooks", "test_book")
+FIRST = ("test_notebooks", "test_paper", "test_bulk", "test_executors", "test_sweep", "test_book")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
+def pytest_collection_modifyitems(items):
+    """Group the tests by file, the longest first."""
+    place = {name: i for i, name in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
+    for item in items:
+        if item.path.stem not in EACH:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session")
+def common(tmp_path_factory):
+    """A folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+def once(folder: Path, make: Callable[[Path], object]) -> Path:
+    """Have the first worker that asks for a folder make it; the others wait and read."""
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            half = folder.with_name(f"{folder.name}.half")
+            make(half)
+            half.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session", params=["plain", "headed"])
@@ -50,12 +87,15 @@ def run(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def release(run, tmp_path_factory):
+def release(run, common):
     """The release folder of ``run``, ONNX graph included."""
-    folder = tmp_path_factory.mktemp("release") / "tiny"
-    export_release(run, folder, pretrained=run.manifest["experiment"] == "4c")
-    export_graphs(folder)
-    return folder
+    experiment = run.manifest["experiment"]
+
+    def make(folder):
+        export_release(run, folder / "tiny", pretrained=experiment == "4c")
+        export_graphs(folder / "tiny")
+
+    return once(common / f"release-{experiment}", make) / "tiny"
 
 
 @pytest.fixture(scope="session")
