@@ -35,10 +35,11 @@ def activation_ranges(
     ranges: dict[str, tuple[float, float]] = {}
 
     def note(name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
-        values = inputs[0].flatten().sort().values
-        cut = int(outside * len(values))
+        values = inputs[0].flatten()
+        count = int(outside * len(values)) + 1
+        low, high = (float(values.topk(count, largest=up).values[-1]) for up in (False, True))
         # A range must hold 0, which is a byte of its own.
-        ranges[name] = (min(float(values[cut]), 0.0), max(float(values[-1 - cut]), 0.0))
+        ranges[name] = (min(low, 0.0), max(high, 0.0))
 
     with ExitStack() as hooks, torch.inference_mode():
         for name, module in model.named_modules():
