@@ -158,6 +158,7 @@ def export_graphs(folder: Path) -> dict[str, Any]:
     Raises:
         Vec2SlugError: logits in float32 differ from torch's by more than ``TOLERANCE``.
     """
+    check_file(folder / "model.json", known_hash(folder, "model.json"))
     (folder / "manifest.onnx.json").unlink(missing_ok=True)  # of graphs that go now
     with TemporaryDirectory(dir=folder) as scratch:  # no graph is in the folder before its check
         manifest = _write_graphs(folder, Path(scratch))
