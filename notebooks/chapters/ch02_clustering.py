@@ -29,13 +29,13 @@ class Edges(NamedTuple):
     cosines: Floats  # [E]
 
     def above(self, threshold: float) -> Edges:
-        """The edges of cosine ``threshold`` or more."""
-        kept = self.cosines >= threshold
-        return Edges(self.pairs[kept], self.cosines[kept])
+        """Select the edges of cosine ``threshold`` or more."""
+        close = self.cosines >= threshold
+        return Edges(self.pairs[close], self.cosines[close])
 
 
 def neighbour_edges(vectors: Floats, threshold: float, block: int = BLOCK) -> Edges:
-    """All pairs of cosine ``threshold`` or more, exactly, with block x N cosines in memory.
+    """Find all pairs of cosine ``threshold`` or more, exactly, block x N cosines at a time.
 
     Args:
         vectors: unit rows [N, D].
@@ -54,14 +54,14 @@ def neighbour_edges(vectors: Floats, threshold: float, block: int = BLOCK) -> Ed
 
 
 def components(size: int, edges: Edges) -> Ints:
-    """Connected components of the graph of ``size`` words: labels [size]."""
+    """Find the connected components of the graph of ``size`` words: labels [size]."""
     ones = np.ones(len(edges.pairs), bool)
     graph = coo_array((ones, tuple(edges.pairs.T)), shape=(size, size))
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def louvain(size: int, edges: Edges, seed: int = SEED) -> Ints:
-    """Communities of greatest modularity, weighted by cosine (Blondel et al. 2008): [size]."""
+    """Find communities of high modularity, weighted by cosine (Blondel et al. 2008): [size]."""
     graph = nx.Graph()
     graph.add_nodes_from(range(size))
     weights = edges.cosines.astype(float).tolist()
@@ -75,7 +75,7 @@ def louvain(size: int, edges: Edges, seed: int = SEED) -> Ints:
 def density(
     vectors: Floats, selection: str = "eom", dimensions: int = 16, smallest: int = 5
 ) -> Ints:
-    """HDBSCAN (Campello et al. 2013) on the principal components: labels [N], -1 is noise.
+    """Cluster principal components by HDBSCAN (Campello et al. 2013): labels [N], -1 is noise.
 
     Args:
         vectors: [N, D].
@@ -95,7 +95,7 @@ def density(
 
 
 def nearest_frequent(vectors: Floats, counts: Ints, k: int) -> Ints:
-    """The plain rival of k-means: the ``k`` most frequent words are the centres: labels [N].
+    """Assign each word to the nearest of the ``k`` most frequent ones, k-means' rival: labels [N].
 
     Raises:
         Vec2SlugError: ``k`` is not between 1 and N.
@@ -108,13 +108,13 @@ def nearest_frequent(vectors: Floats, counts: Ints, k: int) -> Ints:
 
 
 def changed(references: Sequence[str], mapping: Mapping[str, str]) -> float:
-    """Share of the words of the slugs that another word stands for."""
+    """Compute the share of the words of the slugs that another word stands for."""
     every = [word for slug in references for word in words(slug)]
     return sum(mapping[word] != word for word in every) / max(1, len(every))
 
 
 def best_reachable(references: Sequence[str], vocabulary: Collection[str]) -> NDArray[np.float64]:
-    """Best Token F1 [N] of any set of 3 to 8 words of a vocabulary, exactly.
+    """Compute the best Token F1 [N] of any set of 3 to 8 words of a vocabulary, exactly.
 
     With R the reference's set of words and m of them in the vocabulary, a set of p words of which
     h match scores ``2h / (p + |R|)``. That rises with h and falls with p, and p is at least

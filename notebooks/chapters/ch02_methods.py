@@ -59,7 +59,7 @@ class Cost(NamedTuple):
 
 
 def word_methods(preset: str = "book", remake: bool = False) -> pd.DataFrame:
-    """Every clustering method and setting: read if they are there, made if not.
+    """Return every clustering method and setting: read if they are there, made if not.
 
     Returns:
         One row a method and setting: ``method``, ``setting``, and ``value``, the setting as a
@@ -75,15 +75,15 @@ def word_methods(preset: str = "book", remake: bool = False) -> pd.DataFrame:
         Vec2SlugError: unknown preset, or no data set.
     """
     space, path = word_space(preset), _folder(preset) / "methods.json"
-    found = read_json(path) if path.is_file() and not remake else {}
-    if found.get("stamp") != space.stamp:
-        found = {"stamp": space.stamp, "methods": method_rows(space)}
-        write_json(path, found)
-    return pd.DataFrame(found["methods"])
+    record = read_json(path) if path.is_file() and not remake else {}
+    if record.get("stamp") != space.stamp:
+        record = {"stamp": space.stamp, "methods": method_rows(space)}
+        write_json(path, record)
+    return pd.DataFrame(record["methods"])
 
 
 def word_map(preset: str = "book", remake: bool = False) -> pd.DataFrame:
-    """The most frequent words in the plane, by t-SNE: columns word, x, y; read or made.
+    """Place the most frequent words in the plane, by t-SNE: columns word, x, y; read or made.
 
     Half as many words as the preset's vocabulary has entries: 2,500 in the book.
 
@@ -185,7 +185,7 @@ def _row(space: WordSpace, method: Method, search: Cost) -> Row:
 
 
 def judge(references: Sequence[str], mapping: Mapping[str, str]) -> dict[str, float]:
-    """What a mapping of words to representatives costs the reference slugs: three shares.
+    """Compute what a mapping of words to representatives costs reference slugs: three shares.
 
     Args:
         references: slugs.

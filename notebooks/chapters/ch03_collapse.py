@@ -27,11 +27,11 @@ BANDS = (10, 100, 1000)  # last ranks of the frequency bands; one more takes the
 
 
 def multi_hot(clusters: Clusters, size: int) -> Bools:
-    """Which clusters each row has, [N, size]: for thousands of rows, not for a training set."""
-    found = np.zeros((len(clusters), size), dtype=bool)
-    for row, ids in zip(found, clusters, strict=True):
+    """Mark the clusters of each row, [N, size]: for thousands of rows, not for a training set."""
+    hot = np.zeros((len(clusters), size), dtype=bool)
+    for row, ids in zip(hot, clusters, strict=True):
         row[list(ids)] = True
-    return found
+    return hot
 
 
 def cluster_ids(
@@ -106,28 +106,28 @@ def collapsed(diversity: Interval, favourites: Sequence[tuple[str, int]], rows: 
 
 
 def log_odds(rates: Floats) -> Floats:
-    """Natural logarithm of p / (1 - p)."""
+    """Compute the natural logarithm of p / (1 - p)."""
     return np.asarray(np.log(rates) - np.log1p(-rates))
 
 
 def sigmoid(logits: Floats) -> Floats:
-    """Probabilities of logits."""
+    """Compute the probabilities of logits."""
     return np.asarray(1 / (1 + np.exp(-logits.clip(-80, 80))))
 
 
 def set_f1(ids: Ints, counts: Ints, wanted: Bools) -> float:
-    """Macro F1 of the first ``counts`` [N] of ``ids`` [N, 8] against ``wanted`` [N, k]."""
+    """Compute macro F1 of the first ``counts`` [N] of ``ids`` [N, 8] against ``wanted`` [N, k]."""
     hits = np.take_along_axis(wanted, ids, 1) & (np.arange(ids.shape[1]) < counts[:, None])
     return float((2 * hits.sum(1) / (counts + wanted.sum(1))).mean())
 
 
 def above(scores: Floats, threshold: float) -> Ints:
-    """How many clusters of a row of ``scores`` [N, k] pass the threshold, from 3 to 8."""
+    """Count the clusters of each row of ``scores`` [N, k] above the threshold, from 3 to 8."""
     return np.asarray((scores > threshold).sum(1).clip(MIN_WORDS, MAX_WORDS))
 
 
 def tune_threshold(scores: Floats, wanted: Bools) -> float:
-    """The threshold with the best set F1, of 41 quantiles of each row's eight highest scores."""
+    """Find the threshold of best set F1, of 41 quantiles of all rows' eight highest scores."""
     ids = top(scores)
     best = np.take_along_axis(scores, ids, 1)
     tried = np.quantile(best, np.linspace(0, 1, 41)).tolist()
@@ -135,7 +135,7 @@ def tune_threshold(scores: Floats, wanted: Bools) -> float:
 
 
 def logit_adjustment(scores: Floats, rates: Floats, strength: float) -> Floats:
-    """Logits [N, k] less a share of the base rates' log odds: what the page adds to the habit."""
+    """Take a share of the base rates' log odds off logits [N, k]: what is left is the page's."""
     return np.asarray(scores - np.float32(strength) * log_odds(rates))
 
 
@@ -156,10 +156,10 @@ def rules(
     names: Sequence[str],
     references: Sequence[str],
 ) -> dict[str, Any]:
-    """Three rules on the test rows: metrics, and the gain in Token F1 over ``top``, the study's.
+    """Compare three decision rules on the test rows, by metrics and the gain in Token F1.
 
-    ``threshold`` and ``lift``, by logit adjustment, have a ``setting`` tuned on validation;
-    ``lift_curve`` shows how.
+    Gains are over ``top``, the study's rule. ``threshold`` and ``lift``, which is logit adjustment,
+    have a ``setting`` tuned on validation; ``lift_curve`` shows how.
 
     Args:
         val: outputs for the validation rows.
@@ -179,46 +179,52 @@ def rules(
         "lift": (strength, cut(lifted, test.counts)),
     }
     usual = row_scores(spell(chosen["top"][1], names), references)
-    found: dict[str, Any] = {"lift_curve": sorted(curve)}
-    for name, (setting, lists) in chosen.items():
-        slugs = spell(lists, names)
-        rows = row_scores(slugs, references)
-        found[name] = {
-            "setting": setting,
-            **intervals.summarise({"token_f1": rows["token_f1"], "mean_words": rows["words"]}),
-            "gain": intervals.compare(rows, usual)["token_f1"],
-            "diversity": intervals.diversity(slugs),
-            "outputs": most_frequent(slugs),
-        }
-    return found
+    results = {
+        name: {"setting": setting, **rule_scores(spell(lists, names), references, usual)}
+        for name, (setting, lists) in chosen.items()
+    }
+    return {"lift_curve": sorted(curve), **results}
+
+
+def rule_scores(
+    slugs: Sequence[str], references: Sequence[str], usual: Mapping[str, Doubles]
+) -> dict[str, Any]:
+    """Compute what a rule's slugs score, against what ``usual`` does, as `row_scores` has it."""
+    rows = row_scores(slugs, references)
+    return {
+        **intervals.summarise({"token_f1": rows["token_f1"], "mean_words": rows["words"]}),
+        "gain": intervals.compare(rows, usual)["token_f1"],
+        "diversity": intervals.diversity(slugs),
+        "outputs": most_frequent(slugs),
+    }
 
 
 def separation(scores: Floats, wanted: Bools) -> Floats:
-    """AUC of each cluster over the rows, [k]: 0.5 is chance; NaN where all rows or none have it."""
-    found = np.full(scores.shape[1], np.nan, np.float32)
+    """Compute each cluster's AUC over the rows, [k]: 0.5 is chance; NaN if all or none have it."""
+    auc = np.full(scores.shape[1], np.nan, np.float32)
     for i in np.flatnonzero(wanted.any(0) & ~wanted.all(0)):
         column, has = scores[:, i], wanted[:, i]
         others = np.sort(column[~has])
         below = [np.searchsorted(others, column[has], side) for side in ("left", "right")]
-        found[i] = np.mean(below) / len(others)
-    return found
+        auc[i] = np.mean(below) / len(others)
+    return auc
 
 
 def by_band(values: Floats, rates: Floats) -> list[dict[str, float]]:
-    """Mean of ``values`` [k], NaN left out, over bands of clusters by frequency."""
+    """Average ``values`` [k], NaN left out, over bands of clusters by frequency."""
     ranked = np.argsort(-rates, kind="stable")
     edges = [0, *[edge for edge in BANDS if edge < len(rates)], len(rates)]
-    found = []
+    bands = []
     for low, high in pairwise(edges):
         known = values[ranked[low:high]]
         known = known[~np.isnan(known)]
         if len(known):
-            found.append({"first": low + 1, "last": high, "mean": float(known.mean())})
-    return found
+            bands.append({"first": low + 1, "last": high, "mean": float(known.mean())})
+    return bands
 
 
 def variation(logits: Floats, wanted: Bools, rates: Floats) -> dict[str, Any]:
-    """How far logits [N, k] follow the page, and how far only the cluster's frequency.
+    """Measure how far logits [N, k] follow the page, and how far only the cluster's frequency.
 
     Returns:
         ``within``: standard deviation of a cluster's logit over rows, mean over clusters, where
@@ -227,18 +233,18 @@ def variation(logits: Floats, wanted: Bools, rates: Floats) -> dict[str, Any]:
         mean predicted probability and base rate, 0 if either is constant; ``auc``: mean AUC by
         frequency.
     """
-    habit, found = np.log(rates), np.log(sigmoid(logits).mean(0) + 1e-12)
-    varied = min(np.ptp(habit), np.ptp(found)) > 0
+    base, mean = np.log(rates), np.log(sigmoid(logits).mean(0) + 1e-12)
+    varied = min(np.ptp(base), np.ptp(mean)) > 0
     return {
         "within": float((logits - logits.mean(1, keepdims=True)).std(0).mean()),
         "between": float(logits.mean(0).std()),
-        "correlation": float(np.corrcoef(habit, found)[0, 1]) if varied else 0.0,
+        "correlation": float(np.corrcoef(base, mean)[0, 1]) if varied else 0.0,
         "auc": by_band(separation(logits, wanted), rates),
     }
 
 
 def pulls(logits: Floats, wanted: Bools, rates: Floats, names: Sequence[str]) -> dict[str, Any]:
-    """Mean ``|p - y|``, the gradient of BCE on a cluster's logit, for common and for rare clusters.
+    """Average ``|p - y|``, the gradient of BCE on a cluster's logit, for common and rare clusters.
 
     ``collapsed`` is what constant outputs at the base rates would feel, ``trained`` what ``logits``
     [N, k] do; each is a mean over the clusters within a tenth of the rank. ``top_share`` is the
@@ -262,9 +268,9 @@ def pulls(logits: Floats, wanted: Bools, rates: Floats, names: Sequence[str]) ->
 
 
 def most_frequent(slugs: Sequence[str], count: int = 10) -> dict[str, Any]:
-    """The most frequent slugs with their counts, and how many distinct ones there are."""
-    found = Counter(slugs)
-    return {"distinct": len(found), "rows": len(slugs), "most": found.most_common(count)}
+    """Return the most frequent slugs with their counts, and the number of distinct ones."""
+    counts = Counter(slugs)
+    return {"distinct": len(counts), "rows": len(slugs), "most": counts.most_common(count)}
 
 
 def orders(
@@ -274,7 +280,7 @@ def orders(
     names: Sequence[str],
     references: Sequence[str],
 ) -> dict[str, Any]:
-    """Three orders of the same word sets: metrics of each, and gains over descending score.
+    """Compare three orders of the same word sets, by metrics and gains over descending score.
 
     ROUGE-1 is the ceiling of ROUGE-L: what the best order of these words would reach.
 
@@ -285,20 +291,20 @@ def orders(
         names: word of each cluster.
         references: N true slugs.
     """
-    found = {
+    ordered = {
         "score": lists,
         "position": position_order(lists, hidden, *train),
         "pairwise": pairwise_order(lists, train[0]),
     }
-    per_row = {name: row_scores(spell(kept, names), references) for name, kept in found.items()}
-    gains = {name: intervals.compare(per_row[name], per_row["score"]) for name in list(found)[1:]}
+    per_row = {name: row_scores(spell(ids, names), references) for name, ids in ordered.items()}
+    gains = {name: intervals.compare(per_row[name], per_row["score"]) for name in list(ordered)[1:]}
     ceiling = intervals.summarise({"rouge_l": metrics.rouge_1(spell(lists, names), references)})
     measured = {name: intervals.summarise(rows) for name, rows in per_row.items()}
     return {**measured, "best": ceiling, "gains": gains}
 
 
 def row_scores(slugs: Sequence[str], references: Sequence[str]) -> dict[str, Doubles]:
-    """Token F1, ROUGE-L, exact match and number of words of each slug, [N] each."""
+    """Compute Token F1, ROUGE-L, exact match and number of words of each slug, [N] each."""
     return {
         "token_f1": metrics.token_overlap(slugs, references)[2],
         "rouge_l": metrics.rouge_l(slugs, references),

@@ -21,7 +21,7 @@ from vec2slug_lib.training.mlp_objective import Rows, WordSets, losses
 
 
 def trunk_gradients(model: MLP, data: WordSets) -> dict[str, float]:
-    """Norm of the gradient that each part of the BCE loss sends into the hidden layers.
+    """Compute the norm of the gradient that each part of the BCE loss sends into the hidden layers.
 
     Args:
         model: Left in evaluation mode.
@@ -29,11 +29,11 @@ def trunk_gradients(model: MLP, data: WordSets) -> dict[str, float]:
     """
     rows = Rows(data, model.config, next(model.parameters()).device)
     parts = losses(model.eval(), rows, torch.arange(min(len(data.clusters), BLOCK)), "bce", None)
-    found = {}
+    norms = {}
     for name, part in zip(("token", "length"), parts, strict=True):
         grads = torch.autograd.grad(part, list(model.layers.parameters()), retain_graph=True)
-        found[name] = math.sqrt(sum(float(grad.square().sum()) for grad in grads))
-    return found
+        norms[name] = math.sqrt(sum(float(grad.square().sum()) for grad in grads))
+    return norms
 
 
 def diagnose(
@@ -44,7 +44,7 @@ def diagnose(
     references: list[str],
     names: list[str],
 ) -> dict[str, Any]:
-    """Everything about a trained MLP that needs its weights, ready for JSON.
+    """Analyse a trained MLP: everything that needs its weights, ready for JSON.
 
     Args:
         model: Left in evaluation mode.
@@ -77,7 +77,7 @@ def diagnose(
 
 
 def diagnostics(run: Run) -> dict[str, Any]:
-    """What `diagnose` finds out about an MLP's run on its test rows: read it, or else make it.
+    """Return what `diagnose` finds out about an MLP's run on its test rows: read, or else made.
 
     Raises:
         Vec2SlugError: the run is a decoder's, or its weights are not on disk.

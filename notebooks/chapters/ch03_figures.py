@@ -1,6 +1,6 @@
 """What chapter 3 shows of the models that collapse: tables, figures, and their sentences.
 
-``found`` maps a name to what `ch03_diagnose.diagnostics` says of a run.
+``diagnosed`` maps a name to what `ch03_diagnose.diagnostics` says of a run.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def training_alt(runs: Mapping[str, Run], losses: pd.Series[float]) -> str:
 def favourites(counts: Mapping[str, Counter[str]], shown: int) -> pd.DataFrame:
     """Tabulate the most frequent slugs of each run, and the study's, with their share of pages."""
     shares = {
-        name: [f"{slug} {n / found.total():.1%}" for slug, n in found.most_common(shown)]
-        for name, found in counts.items()
+        name: [f"{slug} {n / slugs.total():.1%}" for slug, n in slugs.most_common(shown)]
+        for name, slugs in counts.items()
     }
     shares["study, reported"] = [
         f"{slug} {n / REPORTED_PAGES:.1%}" for slug, n in REPORTED.most_common(shown)
@@ -145,21 +145,21 @@ def rank_verdict(above: Mapping[str, Interval]) -> str:
     return "; ".join(f"{listed(group)} {kind}" for kind, group in kinds.items() if group)
 
 
-def order_scores(found: Diagnostics) -> pd.DataFrame:
+def order_scores(diagnosed: Diagnostics) -> pd.DataFrame:
     """Tabulate ROUGE-L of the same words in three orders, and in the best possible one."""
     keys = ["score", *ORDERS, "best"]
     scores = {
         name: {key: row["orders"][key]["rouge_l"]["value"] for key in keys}
-        for name, row in found.items()
+        for name, row in diagnosed.items()
     }
     return pd.DataFrame(scores).T[keys].rename_axis("run")
 
 
-def order_gains(found: Diagnostics) -> list[dict[str, Any]]:
+def order_gains(diagnosed: Diagnostics) -> list[dict[str, Any]]:
     """List the gain in ROUGE-L of each order over that by score, with its interval."""
     return [
         {"run": name, "order": label, **row["orders"]["gains"][key]["rouge_l"]}
-        for name, row in found.items()
+        for name, row in diagnosed.items()
         for key, label in ORDERS.items()
     ]
 
@@ -202,9 +202,9 @@ def pulls_table(ranks: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return frame.assign(change=change).rename(columns=names)
 
 
-def trunk_table(found: Diagnostics) -> pd.DataFrame:
+def trunk_table(diagnosed: Diagnostics) -> pd.DataFrame:
     """Tabulate the norm of the gradient in the hidden layers by the loss it comes from."""
-    frame = pd.DataFrame({name: row["trunk"] for name, row in found.items()}).T
+    frame = pd.DataFrame({name: row["trunk"] for name, row in diagnosed.items()}).T
     frame = frame.rename(columns={"token": "words"}).rename_axis("run")
     return frame.assign(**{"length ÷ words": frame["length"] / frame["words"].clip(lower=1e-12)})
 
@@ -220,10 +220,10 @@ def trunk_verdict(ratio: pd.Series[float]) -> str:
     )
 
 
-def ranking_figure(found: Diagnostics, solid: Sequence[str]) -> go.Figure:
+def ranking_figure(diagnosed: Diagnostics, solid: Sequence[str]) -> go.Figure:
     """Draw the mean AUC of clusters over bands of frequency; lines of other names are dotted."""
     figure = go.Figure()
-    for number, (name, row) in enumerate(found.items()):
+    for number, (name, row) in enumerate(diagnosed.items()):
         bands = row["variation"]["auc"]
         figure.add_scatter(
             x=[f"{band['first']:,}–{band['last']:,}" for band in bands],
@@ -238,9 +238,9 @@ def ranking_figure(found: Diagnostics, solid: Sequence[str]) -> go.Figure:
     return figure
 
 
-def mean_auc(found: Diagnostics) -> dict[str, float]:
+def mean_auc(diagnosed: Diagnostics) -> dict[str, float]:
     """Compute the mean over bands of each run's AUC; 0.5, chance, where no band has one."""
-    bands = {name: row["variation"]["auc"] for name, row in found.items()}
+    bands = {name: row["variation"]["auc"] for name, row in diagnosed.items()}
     return {
         name: float(np.mean([band["mean"] for band in rows] or [0.5]))
         for name, rows in bands.items()
@@ -253,10 +253,10 @@ def ranking_alt(means: Mapping[str, float]) -> str:
     return f"Lines over bands of frequency, from frequent to rare. Mean of the bands: {listing}."
 
 
-def spread_table(found: Diagnostics) -> pd.DataFrame:
+def spread_table(diagnosed: Diagnostics) -> pd.DataFrame:
     """Tabulate how far logits vary over pages and over clusters, and follow the base rates."""
     names = {"within": "over pages", "between": "over clusters", "correlation": "base rate"}
-    rows = pd.DataFrame({name: row["variation"] for name, row in found.items()}).T
+    rows = pd.DataFrame({name: row["variation"] for name, row in diagnosed.items()}).T
     return rows[list(names)].astype(float).rename(columns=names).rename_axis("run")
 
 
@@ -268,11 +268,13 @@ def spread_verdict(spread: pd.DataFrame) -> str:
     return f"In {listed(flat)} logits differ more between clusters than between pages."
 
 
-def trials_table(found: Diagnostics, trials: Sequence[tuple[str, str]], pages: int) -> pd.DataFrame:
+def trials_table(
+    diagnosed: Diagnostics, trials: Sequence[tuple[str, str]], pages: int
+) -> pd.DataFrame:
     """Tabulate trials, each one run under one decision rule: Token F1, diversity, collapse."""
     rows = {}
     for name, rule in trials:
-        row = found[name]["rules"][rule]
+        row = diagnosed[name]["rules"][rule]
         rows[name + RULES[rule]] = {
             "Token F1": row["token_f1"]["value"],
             "low": row["token_f1"]["low"],

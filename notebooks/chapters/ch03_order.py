@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -18,7 +19,7 @@ Margins = dict[tuple[int, int], float]
 
 
 def precedence(clusters: Clusters, wanted: set[int]) -> Margins:
-    """How much a stands before b in the slugs, between -1 and 1, for pairs seen together.
+    """Compute how much a stands before b in the slugs, from -1 to 1, for pairs seen together.
 
     The margin is (times before - times after) / (both + 1), so a single slug is worth one half.
 
@@ -28,8 +29,8 @@ def precedence(clusters: Clusters, wanted: set[int]) -> Margins:
     """
     before: Counter[tuple[int, int]] = Counter()
     for ids in clusters:
-        kept = list(dict.fromkeys(i for i in ids if i in wanted))
-        before.update((a, b) for at, a in enumerate(kept) for b in kept[at + 1 :])
+        distinct = list(dict.fromkeys(i for i in ids if i in wanted))
+        before.update(combinations(distinct, 2))
     pairs = {pair for a, b in before for pair in ((a, b), (b, a))}
     return {
         (a, b): (before[a, b] - before[b, a]) / (before[a, b] + before[b, a] + 1) for a, b in pairs
@@ -37,7 +38,7 @@ def precedence(clusters: Clusters, wanted: set[int]) -> Margins:
 
 
 def best_order(ids: Sequence[int], margins: Margins) -> list[int]:
-    """The order of ``ids`` with the largest sum of margins, each of an earlier over a later one.
+    """Find the order of ``ids`` with the largest sum of margins of an earlier over a later one.
 
     Exact, by dynamic programming over subsets (Held and Karp 1962, doi 10.1137/0110015). Where
     sums are equal, the order given has a say.
@@ -61,14 +62,14 @@ def best_order(ids: Sequence[int], margins: Margins) -> list[int]:
 
 
 def pairwise_order(lists: WordLists, clusters: Clusters) -> WordLists:
-    """Each list in the order that the training slugs ``clusters`` prefer."""
+    """Put each list in the order that the training slugs ``clusters`` prefer."""
     margins = precedence(clusters, {i for ids in lists for i in ids})
     known = {ids: best_order(ids, margins) for ids in {tuple(ids) for ids in lists}}
     return [known[tuple(ids)] for ids in lists]
 
 
 def position_heads(hidden: Floats, clusters: Clusters, wanted: set[int]) -> dict[int, Ridge]:
-    """A linear map from the hidden layer to the relative position of each wanted cluster.
+    """Fit a linear map from the hidden layer to the relative position of each wanted cluster.
 
     The outputs of such a head do not share weights: each is a ridge regression over the training
     rows that have its cluster, so only those that are asked for are fitted.
@@ -92,7 +93,7 @@ def position_heads(hidden: Floats, clusters: Clusters, wanted: set[int]) -> dict
 def position_order(
     lists: WordLists, hidden: Floats, clusters: Clusters, train_hidden: Floats
 ) -> WordLists:
-    """Each list by the position that `position_heads` predicts, first to last.
+    """Sort each list by the position that `position_heads` predicts, first to last.
 
     Args:
         lists: N word sets; a cluster that no training slug has goes to the middle.
