@@ -1,6 +1,6 @@
-"""One trained run decoded in other ways: the table of ways, and their records.
+"""One trained run decoded in other ways: the table of decoding variants, and their records.
 
-A record is ``<run>/decoding/<way>.json``: metrics with intervals, the paired difference to the
+A record is ``<run>/decoding/<variant>.json``: metrics with intervals, the paired difference to the
 project's decoding on the same rows, decoder steps and seconds. `stopping_trace` keeps one search.
 """
 
@@ -38,12 +38,12 @@ EXAMPLES = 8  # changed slugs kept in a record
 
 @dataclass(frozen=True)
 class Variant:
-    """A decoding that differs from the project's."""
+    """A decoding variant: what differs from the project's decoding."""
 
     label: str
     changes: Mapping[str, Any] = field(default_factory=dict)  # fields of DecodingConfig
     extra_words: int = 0  # at least so many words more than the run's own slug has
-    mbr: MBRConfig | None = None  # the slug of minimum Bayes risk instead of the best scored
+    mbr: MBRConfig | None = None  # MBR decoding instead of the best scored slug
     index: bool = False  # with the nearest training slugs as evidence
     rerank: bool = False  # with candidates re-ranked by embedding similarity
 
@@ -77,7 +77,7 @@ VARIANTS = {
     ),
     "no-repeat-penalty": Variant("no penalty for a repeated word", {"repeat_penalty": 0.0}),
     "no-reward-cap": Variant("length reward without a cap", {"reward_cap": MAX_WORDS}),
-    # Minimum Bayes risk, and by which evidence.
+    # MBR decoding, and by which evidence.
     "mbr": Variant("minimum Bayes risk of 8 slugs, re-ranked", mbr=MBRConfig(), rerank=True),
     "mbr-plain": Variant("minimum Bayes risk, not re-ranked", mbr=MBRConfig()),
     "mbr-candidates": Variant(
@@ -95,7 +95,7 @@ VARIANTS = {
 def decoding_record(
     experiment: str, variant: str, preset: str = "book", remake: bool = False
 ) -> dict[str, Any]:
-    """The record of a run decoded in another way: read if it is there, made if not.
+    """Read the record of a run under a decoding variant, or make it.
 
     A record of other predictions than the run's present ones is made anew.
 
@@ -108,7 +108,7 @@ def decoding_record(
         ``step_counts`` (slugs by number of steps), ``seconds`` (all rows), ``rows``.
 
     Raises:
-        Vec2SlugError: an unknown way, or a run whose weights are not on disk.
+        Vec2SlugError: an unknown variant, or a run whose weights are not on disk.
     """
     find(VARIANTS, "decoding", variant)
     run = record(experiment, preset)
@@ -118,7 +118,7 @@ def decoding_record(
 
 
 def stopping_trace(experiment: str, preset: str = "book", remake: bool = False) -> dict[str, Any]:
-    """One search without early stopping, step by step, of the first test row; kept as a record.
+    """Read the record of one search without early stopping, step by step, or make it.
 
     Returns:
         ``reference`` (the page's own slug), ``settings`` (as `configuration`), and ``trace``, a
@@ -144,24 +144,24 @@ def decode_run(run: Run, variant: Variant) -> dict[str, Any]:
         if variant.index:
             known = run_data(run).part("train")
             index = Index(known.vectors, known.slugs, known.embedder)
-        found = decode_rows(model, rows, strings, variant, own, bar, index)
+        beams = decode_rows(model, rows, strings, variant, own, bar, index)
     seconds = time.monotonic() - began
-    best = [candidates[0] for candidates in found.candidates]
+    best = [candidates[0] for candidates in beams.candidates]
     scores = np.array([candidate.score for candidate in best])
     return {
         "config": {**variant.changes, "extra_words": variant.extra_words},
         **compare_slugs([candidate.slug for candidate in best], before),
         # Stored scores are float32.
         "lower_scores": float(np.mean(scores < before["score"].to_numpy() - 1e-4)),
-        "steps": float(found.steps.mean()),
-        "step_counts": np.bincount(found.steps).tolist(),
+        "steps": float(beams.steps.mean()),
+        "step_counts": np.bincount(beams.steps).tolist(),
         "seconds": round(seconds, 2),
         "rows": len(best),
     }
 
 
 def compare_slugs(slugs: Sequence[str], before: pd.DataFrame) -> dict[str, Any]:
-    """What a record says of slugs, one a row of ``before`` (columns slug, prediction)."""
+    """Compare slugs with a run's, one a row of ``before`` (columns slug, prediction)."""
     references, own = before["slug"].tolist(), before["prediction"].tolist()
     ours, theirs = (metrics.text_metrics(x, references) for x in (slugs, own))
     changed = np.flatnonzero(np.array(slugs) != np.array(own))
@@ -179,7 +179,7 @@ def compare_slugs(slugs: Sequence[str], before: pd.DataFrame) -> dict[str, Any]:
 
 
 def defects(slugs: Sequence[str]) -> dict[str, float]:
-    """Shares of slugs with what a constraint of the search is there to prevent.
+    """Compute the shares of slugs with what a constraint of the search is there to prevent.
 
     Returns:
         ``stopword_end``; ``repeated_word`` (one that is no stopword); ``short`` (fewer words than
@@ -188,13 +188,13 @@ def defects(slugs: Sequence[str]) -> dict[str, float]:
     parts = [words(slug) for slug in slugs]
     content = [[word for word in row if word not in STOPWORDS] for row in parts]
     reward_cap = DecodingConfig().reward_cap
-    found = {
+    marked = {
         "stopword_end": [slug.rpartition("-")[2] in STOPWORDS for slug in slugs],
         "repeated_word": [len(set(row)) < len(row) for row in content],
         "short": [len(row) < MIN_WORDS for row in parts],
         "long": [len(row) > reward_cap for row in parts],
     }
-    return {name: float(np.mean(flags)) for name, flags in found.items()}
+    return {name: float(np.mean(flags)) for name, flags in marked.items()}
 
 
 def decode_rows(
@@ -210,24 +210,28 @@ def decode_rows(
     if variant.mbr:
         embed = open_embedder(rows.embedder).embed if variant.rerank else None
         return mbr_slugs(model, rows.vectors, strings, variant.mbr, index, embed, bar.update)
-    base = replace(DecodingConfig(max_tokens=model.config.max_slug_tokens), **variant.changes)
-    most = min(MAX_WORDS, base.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
     lengths = np.array([len(words(slug)) for slug in own]) * (variant.extra_words > 0)
     candidates: list[list[Candidate]] = [[] for _ in own]
     steps = np.zeros(len(own), np.int64)
     for length in np.unique(lengths):
         chosen = np.flatnonzero(lengths == length)
-        least = min(int(length) + variant.extra_words, most)
-        config = (
-            replace(base, min_words=max(base.min_words, least)) if variant.extra_words else base
-        )
-        part = rows.vectors[chosen]
+        config = variant_config(variant, model.config.max_slug_tokens, int(length))
         stepper, seen = stepper_for(model, strings)
-        found = search(stepper, part, seen, config, progress=bar.update)
-        for i, best in zip(chosen, found.candidates, strict=True):
+        beams = search(stepper, rows.vectors[chosen], seen, config, progress=bar.update)
+        for i, best in zip(chosen, beams.candidates, strict=True):
             candidates[i] = best
-        steps[chosen] = found.steps
+        steps[chosen] = beams.steps
     return Beams(candidates, steps)
+
+
+def variant_config(variant: Variant, max_tokens: int, own_words: int) -> DecodingConfig:
+    """Return a variant's settings for rows whose own slugs have so many words."""
+    config = replace(DecodingConfig(max_tokens=max_tokens), **variant.changes)
+    if not variant.extra_words:
+        return config
+    most = min(MAX_WORDS, config.max_tokens // 2)  # a word, a hyphen, ..., a word, <eos>
+    least = min(own_words + variant.extra_words, most)
+    return replace(config, min_words=max(config.min_words, least))
 
 
 def trace_run(run: Run) -> dict[str, Any]:
@@ -258,12 +262,12 @@ def trace_run(run: Run) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)  # a chapter decodes one run in many ways
 def scored_rows(run: Run) -> Dataset:
-    """The test rows that a run's predictions are about."""
+    """Load the test rows that a run's predictions are about."""
     return run_data(run).test_rows()
 
 
 def decoder_of(run: Run) -> tuple[Decoder, list[str]]:
-    """A run's decoder and its tokens as strings.
+    """Load a run's decoder and its tokens as strings.
 
     Raises:
         Vec2SlugError: the run is an MLP's, or its weights are not on disk.
@@ -275,7 +279,7 @@ def decoder_of(run: Run) -> tuple[Decoder, list[str]]:
 
 
 def configuration() -> dict[str, Any]:
-    """The project's decoding as a table row, without the list of stopwords."""
+    """Return the project's decoding as a table row, without the list of stopwords."""
     settings = asdict(DecodingConfig())
     settings.pop("stopwords")
     return settings

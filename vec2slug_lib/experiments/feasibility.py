@@ -27,24 +27,24 @@ COLUMNS = ["id", "url", "text", "title", "source", "license", "token_count"]
 
 
 def shares(options: Sequence[str]) -> dict[str, int]:
-    """Sources and how many documents to take of each, from ``SOURCE=NUMBER`` options.
+    """Parse sources and how many documents to take of each, from ``SOURCE=NUMBER`` options.
 
     Raises:
         Vec2SlugError: an option of another form, or a source named twice.
     """
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for option in options:
         source, equals, number = option.rpartition("=")
-        if not (equals and source and number.isdecimal() and int(number)) or source in found:
+        if not (equals and source and number.isdecimal() and int(number)) or source in counts:
             raise Vec2SlugError(f"expected each source once, as SOURCE=NUMBER, got {option}")
-        found[source] = int(number)
-    if not found:
+        counts[source] = int(number)
+    if not counts:
         raise Vec2SlugError("expected at least one source, such as --take fineweb-edu=5000")
-    return found
+    return counts
 
 
 def draw(wanted: Mapping[str, int], tokenizer: Path, out: Path) -> pd.DataFrame:
-    """The first documents of each source that are English and of the right length, in one table.
+    """Draw the first documents of each source that are English and of the right length.
 
     Args:
         wanted: how many of each source, see `shares`.
@@ -82,7 +82,7 @@ def _take(source: str, count: int, tokenizer: Path) -> list[dict[str, Any]]:
 
 
 def _usable(source: str, tokenizer: Path) -> Iterator[Document]:
-    """Documents that pass the filters which have nothing to do with an address's slug."""
+    """Yield documents that pass the filters which have nothing to do with an address's slug."""
     reader, _ = open_source(source)
     lengths = TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS)
     filters: list[BaseFilter] = [ReadableFilter(), LanguageFilter(), lengths]
@@ -103,11 +103,11 @@ def finish(
         out: folder; gets ``documents.parquet`` with a column ``slug``, as the other corpus has it.
 
     Returns:
-        What `chat_baseline.summary` says of all answers, ``dollars``, and of each source its
+        What `llm_baseline.summary` says of all answers, ``dollars``, and of each source its
         number of documents and share of valid answers.
     """
-    told = documents.assign(slug=[a.slug for a in answers], valid=[a.valid for a in answers])
-    by_source = told.groupby("source")["valid"].agg(["size", "mean"])
+    asked = documents.assign(slug=[a.slug for a in answers], valid=[a.valid for a in answers])
+    by_source = asked.groupby("source")["valid"].agg(["size", "mean"])
     report = {
         **summary(answers, *prices),
         "dollars": dollars(answers, *prices),
@@ -117,7 +117,7 @@ def finish(
         },
     }
     with atomic(out / "documents.parquet") as temporary:
-        kept = told[told["valid"]].drop(columns="valid")
-        kept.sort_values("id").to_parquet(temporary, index=False, compression="zstd")
+        valid = asked[asked["valid"]].drop(columns="valid")
+        valid.sort_values("id").to_parquet(temporary, index=False, compression="zstd")
     write_json(out / "feasibility.json", report)
     return report

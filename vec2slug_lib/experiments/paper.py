@@ -37,14 +37,14 @@ METRICS = ("token_f1", "exact_match", "rouge_l", "validity", "diversity")
 class Paper:
     """What is made, and where."""
 
-    source: str  # what `sources.open_source` reads
+    source: str  # what `readers.open_source` reads
     out: Path
     preset: str = "paper"
     experiments: Sequence[str] = (SMALL, LARGE)
 
     @property
     def documents(self) -> Path:
-        """What the filters keep."""
+        """Documents that pass the filters."""
         return self.out / "corpus" / "documents.parquet"
 
     @property
@@ -58,12 +58,12 @@ class Paper:
         return self.out / "data"
 
     def model(self, experiment: str) -> Path:
-        """A release folder."""
+        """Return the release folder of an experiment."""
         return self.out / "models" / f"vec2slug-{experiment}"
 
     @contextmanager
     def folders(self) -> Iterator[None]:
-        """The library reads and writes this run's data and records, and not those of the book."""
+        """Read and write this run's data and records, and not those of the book, for a while."""
         with use(replace(current(), data=self.data, runs=self.out / "runs")):
             yield
 
@@ -80,7 +80,7 @@ def check(paper: Paper) -> None:
 
 
 def make_corpus(paper: Paper, tokenizer: Path, workers: int = 1) -> list[dict[str, Any]]:
-    """Filter the documents; the steps of the funnel."""
+    """Filter the documents; return the steps of the funnel."""
     funnel = paper.out / "corpus" / "funnel.json"
     if not funnel.is_file():
         build_corpus(paper.source, paper.out / "corpus", tokenizer, workers)
@@ -88,14 +88,14 @@ def make_corpus(paper: Paper, tokenizer: Path, workers: int = 1) -> list[dict[st
 
 
 def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dict[str, Any]:
-    """The data folder, with our twelve articles in the embedder's vectors; its card."""
+    """Make the data folder, with our twelve articles in the embedder's vectors; return its card."""
     name = embedder_key(embedder.name)
     if not (paper.data / "examples").is_dir():
         copytree(current().data / "examples", paper.data / "examples")
-    found = paper.data / f"examples.{name}.npy"
-    if not found.is_file():
+    examples = paper.data / f"examples.{name}.npy"
+    if not examples.is_file():
         vectors = example_vectors(embedder)
-        with atomic(found) as temporary:
+        with atomic(examples) as temporary:
             np.save(temporary, vectors)
     card = paper.data / "card.json"
     if not card.is_file():
@@ -105,14 +105,14 @@ def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dic
 
 
 def make_model(paper: Paper, experiment: str) -> dict[str, Any]:
-    """Train, evaluate and release one experiment; what it came to, beside what was reported."""
+    """Train, evaluate and release one experiment; return its figures beside the reported ones."""
     with paper.folders():
-        found = record(experiment, paper.preset)
+        run = record(experiment, paper.preset)
         folder = paper.model(experiment)
         if not (folder / "manifest.onnx.json").is_file():
             export_release(open_run(experiment, paper.preset), folder)
             export_graphs(folder)
-        manifest, metrics = found.manifest, found.metrics
+        manifest, metrics = run.manifest, run.metrics
     row = EXPERIMENTS[experiment]
     return {
         "experiment": experiment,
@@ -127,10 +127,10 @@ def make_model(paper: Paper, experiment: str) -> dict[str, Any]:
 def write_report(
     paper: Paper, steps: list[dict[str, Any]], card: dict[str, Any], models: list[dict[str, Any]]
 ) -> Path:
-    """``paper.json``: what was kept, embedded and made."""
+    """Write ``paper.json``: what was filtered, embedded and made."""
     path = paper.out / "paper.json"
     tokens = pq.read_table(paper.documents, columns=["token_count"])["token_count"]
-    found = {
+    report = {
         "source": paper.source,
         "preset": paper.preset,
         "funnel": steps,
@@ -138,5 +138,5 @@ def write_report(
         "data": {name: card[name] for name in ("embedder", "pairs", "splits", "clusters")},
         "models": models,
     }
-    write_json(path, found)
+    write_json(path, report)
     return path

@@ -17,7 +17,7 @@ Declared = dict[str, object]
 
 
 def declare(names: Mapping[str, object]) -> Declared:
-    """The notebook's parameters and their defaults: plain values with a public name.
+    """Return the notebook's parameters and their defaults: plain values with a public name.
 
     Args:
         names: ``globals()`` of the notebook at the end of its cell of parameters.
@@ -33,14 +33,14 @@ def check(declared: Declared, names: Mapping[str, object]) -> None:
     """Refuse what was set and is no parameter, or has another type than the default.
 
     Args:
-        declared: what `declare` found.
+        declared: what `declare` returned.
         names: ``globals()`` of the notebook after papermill's cell.
 
     Raises:
         Vec2SlugError: an unknown name, with the list of the known ones; or a value of another type.
     """
-    found = declare(names)
-    if unknown := sorted(found.keys() - declared.keys()):
+    given = declare(names)
+    if unknown := sorted(given.keys() - declared.keys()):
         raise Vec2SlugError(
             f"expected parameters among {', '.join(declared)}; got {', '.join(unknown)}"
         )

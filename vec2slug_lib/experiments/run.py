@@ -1,4 +1,4 @@
-"""How an experiment is run: data, vocabulary, training, decoding, metrics, one record on disk."""
+"""Run an experiment: data, vocabulary, training, decoding, metrics, one record on disk."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def fit(
 def make_objective(
     task: Task, config: Config, training: TrainingConfig, rows: Dataset, val: Dataset, device: str
 ) -> Objective:
-    """A new model of the task with its training and validation data."""
+    """Make a new model of the task with its training and validation data."""
     where = torch.device(device)
     if isinstance(config, MLPConfig):
         ours, theirs = word_sets(task, rows), word_sets(task, val)
@@ -183,10 +183,10 @@ def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
 
 
 def example_slugs(names: Sequence[str], preset: str = "book") -> pd.DataFrame:
-    """Slugs of the book's own articles: a row an article, indexed by its editor's slug."""
+    """Tabulate slugs of the book's articles: a row an article, indexed by its editor's slug."""
     examples = load_examples()
-    found = {name: record(name, preset).examples for name in names}
+    written = {name: record(name, preset).examples for name in names}
     return pd.DataFrame(
-        {name: [slugs[example.name] for example in examples] for name, slugs in found.items()},
+        {name: [slugs[example.name] for example in examples] for name, slugs in written.items()},
         index=pd.Index([example.slug for example in examples], name="editor's slug"),
     )

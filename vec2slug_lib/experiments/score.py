@@ -33,7 +33,7 @@ Scores = dict[str, float]
 
 
 def validation_score(part: Dataset, task: Task) -> Callable[[Any], Scores]:
-    """Score during training: greedy Token F1 and words; over clusters also the ghost value.
+    """Return the score of training: greedy Token F1 and words; over clusters the ghost value.
 
     The ghost value is what the study's training log showed in its KMeans phase: micro F1 with the
     references written in the reduced vocabulary too.
@@ -44,13 +44,13 @@ def validation_score(part: Dataset, task: Task) -> Callable[[Any], Scores]:
     def score(model: Any) -> Scores:
         slugs = [slug for slug, _ in predict(model, part.vectors, strings, quick=True)]
         f1 = metrics.token_overlap(slugs, references)[2]
-        found = {
+        scores = {
             "token_f1": float(f1.mean()),
             "mean_words": float(np.mean([len(words(slug)) for slug in slugs])),
         }
         if task.mapping is not None:
-            found["ghost_f1"] = metrics.micro_f1(slugs, [task.target(r) for r in references])
-        return found
+            scores["ghost_f1"] = metrics.micro_f1(slugs, [task.target(r) for r in references])
+        return scores
 
     return score
 
@@ -62,11 +62,10 @@ def predict(
     quick: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Sequence[Candidate | tuple[str, float]]:
-    """Slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug.
+    """Predict slug and score of each vector ``[N, d]``; ``quick`` takes the greedy slug.
 
-    A decoder with a bag-of-words head searches wide, takes the slug of minimum Bayes risk and
-    re-ranks by embedding similarity; its score is the Token F1 to expect. Without a head, the slug
-    is that of the project's search.
+    A decoder with a bag-of-words head has MBR decoding, re-ranked by embedding similarity; its
+    score is the Token F1 to expect. Without a head, the slug is that of the project's search.
     """
     if isinstance(model, MLP):
         return predict_sets(model, vectors, strings[len(SPECIALS) :])
@@ -77,10 +76,10 @@ def predict(
         return [(slug, 0.0) for slug in slugs]
     if model.word_head is not None:
         embed = open_embedder().embed
-        found = mbr_slugs(model, vectors, strings, embed=embed, progress=progress)
-        return [candidates[0] for candidates in found.candidates]
-    found = search(stepper, vectors, strings, config, progress=progress)
-    return [candidates[0] for candidates in found.candidates]
+        beams = mbr_slugs(model, vectors, strings, embed=embed, progress=progress)
+    else:
+        beams = search(stepper, vectors, strings, config, progress=progress)
+    return [candidates[0] for candidates in beams.candidates]
 
 
 def mbr_slugs(
@@ -92,7 +91,7 @@ def mbr_slugs(
     embed: Callable[[Sequence[str]], Floats] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Beams:
-    """Candidates of each vector ``[N, d]`` by expected Token F1, best first.
+    """Return candidates of each vector ``[N, d]`` by expected Token F1, best first.
 
     Args:
         model: a decoder; its bag-of-words head is evidence if it has one.
@@ -110,7 +109,7 @@ def mbr_slugs(
 
 
 def load_model(run: Run) -> tuple[Decoder | MLP, list[str]]:
-    """Weights of a trained run and its tokens as strings.
+    """Load the weights of a trained run and its tokens as strings.
 
     Raises:
         Vec2SlugError: the weights are not on disk, as in a fresh clone.
@@ -131,10 +130,10 @@ def evaluate_run(run: Run) -> None:
     rows = run_data(run).test_rows()
     model, strings = load_model(run)
     with tqdm(total=len(rows.pairs), desc="decoding", unit="slug") as bar:
-        found = predict(model, rows.vectors, strings, progress=bar.update)
+        written = predict(model, rows.vectors, strings, progress=bar.update)
     predictions = rows.pairs[["id", "slug"]].assign(
-        prediction=[slug for slug, _ in found],
-        score=np.array([score for _, score in found], np.float32),
+        prediction=[slug for slug, _ in written],
+        score=np.array([score for _, score in written], np.float32),
     )
     names = [example.name for example in load_examples()]
     slugs = predict(model, vectors_by(run.embedder), strings)
@@ -143,7 +142,7 @@ def evaluate_run(run: Run) -> None:
 
 
 def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
-    """Every metric of predictions (columns slug, prediction) with its interval.
+    """Compute every metric of predictions (columns slug, prediction) with its interval.
 
     BERTScore is taken with the local MiniLM, so its level is not that of the study's roberta-large.
     """
@@ -153,7 +152,7 @@ def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
 
 
 def paired(ours: Run, theirs: Run) -> dict[str, intervals.Interval]:
-    """Difference ours minus theirs of each text metric on the same test rows, with intervals.
+    """Compare each text metric of two runs on the same test rows: ours minus theirs.
 
     Raises:
         Vec2SlugError: the two runs were scored on different rows.

@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
 
 
 def grid(options: Sequence[str]) -> list[Cell]:
-    """Every combination of ``name=value,value`` options, the last of them varying fastest.
+    """Combine ``name=value,value`` options in every way, the last of them varying fastest.
 
     Raises:
         Vec2SlugError: an option of another form, or a parameter named twice.
@@ -67,7 +67,7 @@ def grid(options: Sequence[str]) -> list[Cell]:
 
 
 def _value(text: str) -> Any:
-    """A Python literal, else the text itself."""
+    """Read a Python literal, else the text itself."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -75,7 +75,7 @@ def _value(text: str) -> Any:
 
 
 def cell_name(cell: Mapping[str, Any]) -> str:
-    """Name of a cell's notebook, without the ending."""
+    """Return the name of a cell's notebook, without the ending."""
     plain = ",".join(f"{name}={value}" for name, value in cell.items())
     # A value may be a path; two values that look alike as file names stay apart.
     safe = "".join(c if c.isalnum() or c in "=,._-" else "_" for c in plain)
@@ -99,38 +99,42 @@ def sweep(
             that failed stays as ``NAME.failed.ipynb``.
         jobs: processes at a time, that share the cores.
         progress: called with the number of cells that have just ended, first with those done.
-        engine: where the processes are started, see `engines`; ``threads(jobs)`` if None. On a
+        engine: where the processes are started, see `parallel`; ``threads(jobs)`` if None. On a
             cluster the notebook and ``out`` are on a file system that all nodes share.
 
     Raises:
         Vec2SlugError: before anything is run: no such notebook, one without a cell of parameters,
             an unknown parameter, a value of another type, or a folder of another notebook's sweep.
     """
+    job = {"notebook_sha256": _check(notebook, cells, jobs)}
+    open_job(out / "sweep.json", job, f"{out} to hold a sweep of this version of the notebook")
+    _clean(out)
+    missing = [cell for cell in cells if not (out / f"{cell_name(cell)}.ipynb").is_file()]
+    report = progress or (lambda _: None)
+    report(len(cells) - len(missing))
+    known: dict[Path, dict[str, Any]] = {}  # what the notebooks that were read already say
+    failed: dict[str, str] = {}
+    run = partial(_run, notebook.resolve(), out.resolve(), jobs)
+    chosen = engine if engine and missing else threads(jobs)  # nothing to do needs no cluster
+    with closing(chosen(run, missing)) as ended:
+        for number, message in ended:
+            if message:
+                failed[cell_name(missing[number])] = message
+            _write_table(cells, out, known)
+            report(1)
+    _clean(out)
+    return Outcome(_write_table(cells, out, known), failed)
+
+
+def _check(notebook: Path, cells: Sequence[Cell], jobs: int) -> str:
+    """Refuse what cannot be swept; return the notebook's SHA-256."""
     source = _source(notebook)
     declared = _declared(source, notebook)
     for cell in cells:
         check(declared, {**declared, **cell})
     if jobs < 1:
         raise Vec2SlugError(f"expected jobs of 1 or more, got {jobs}")
-    job = {"notebook_sha256": sha256(source.encode()).hexdigest()}
-    open_job(out / "sweep.json", job, f"{out} to hold a sweep of this version of the notebook")
-    _clean(out)
-    waiting = [cell for cell in cells if not (out / f"{cell_name(cell)}.ipynb").is_file()]
-    if progress:
-        progress(len(cells) - len(waiting))
-    failed: dict[str, str] = {}
-    known: dict[Path, dict[str, Any]] = {}  # what the notebooks that were read already say
-    run = partial(_run, notebook.resolve(), out.resolve(), jobs)
-    if waiting:
-        with closing((engine or threads(jobs))(run, waiting)) as ended:
-            for number, message in ended:
-                if message:
-                    failed[cell_name(waiting[number])] = message
-                _write_table(cells, out, known)
-                if progress:
-                    progress(1)
-        _clean(out)
-    return Outcome(_write_table(cells, out, known), failed)
+    return sha256(source.encode()).hexdigest()
 
 
 def _source(notebook: Path) -> str:
@@ -140,7 +144,7 @@ def _source(notebook: Path) -> str:
 
 
 def _declared(source: str, notebook: Path) -> dict[str, Any]:
-    """Parameters of a notebook and their defaults: its cell of parameters is run for them."""
+    """Return the parameters of a notebook and their defaults, by its cell of parameters."""
     cells = nbformat.reads(source, as_version=4).cells
     tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     names: dict[str, Any] = {}
@@ -160,7 +164,7 @@ def _clean(out: Path) -> None:
 
 
 def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
-    """Run one cell; "" or what went wrong."""
+    """Run one cell; return "" or what went wrong."""
     name = cell_name(cell)
     target, failure = out / f"{name}.ipynb", out / f"{name}.failed.ipynb"
     scratch = out / f"{SCRATCH}{uuid4().hex[:8]}-{name}.ipynb"  # of this try, and no other
@@ -187,7 +191,7 @@ def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
 def _write_table(
     cells: Sequence[Cell], out: Path, known: dict[Path, dict[str, Any]]
 ) -> pd.DataFrame:
-    """``sweep.parquet`` of all cells of the grid that are done, in its order."""
+    """Write ``sweep.parquet`` of all cells of the grid that are done, in its order."""
     paths = [(cell, out / f"{cell_name(cell)}.ipynb") for cell in cells]
     known |= {path: results(path) for _, path in paths if path not in known and path.is_file()}
     table = pd.DataFrame([{**cell, **known[path]} for cell, path in paths if path in known])
@@ -197,15 +201,15 @@ def _write_table(
 
 
 def results(path: Path) -> dict[str, Any]:
-    """Glued numbers of an executed notebook, its seconds, and its name."""
+    """Read glued numbers of an executed notebook, its seconds, and its name."""
     content = nbformat.read(path, as_version=4)
-    found: dict[str, Any] = {}
+    glued: dict[str, Any] = {}
     for output in itertools.chain.from_iterable(c.get("outputs", []) for c in content.cells):
         for kind, shown in output.get("data", {}).items():
             if not kind.startswith(GLUED):
                 continue
             value = _value(shown) if isinstance(shown, str) else None
             if isinstance(value, int | float) and not isinstance(value, bool):
-                found[output.metadata["scrapbook"]["name"]] = value
+                glued[output.metadata["scrapbook"]["name"]] = value
     seconds = content.metadata["papermill"]["duration"]
-    return {**found, "seconds": seconds, "notebook": path.name}
+    return {**glued, "seconds": seconds, "notebook": path.name}

@@ -43,7 +43,7 @@ class Experiment:
     vocabulary_multiple: int = 1  # of the preset's vocabulary
     embedding_init: bool = False  # tables begin as the embedder's vectors of the tokens
     tied: bool = False
-    head_dim: int = 0  # of a word head
+    head_dim: int = 0  # of a bag-of-words head
     word_loss: float = 0.0  # weight of that head's own loss
     dropout: float = 0.1
     epochs: int = 0  # with a rate that falls to 0; 0: the preset's at most
@@ -146,7 +146,7 @@ FIELD_OF_ID = {"share": "train_fraction", "passes": "epochs", "word_table": "emb
 
 
 def find(table: Mapping[str, Any], kind: str, name: str) -> Any:
-    """Row of a table by name.
+    """Return the row of a table by name.
 
     Raises:
         Vec2SlugError: no such row; the message lists the known ones.
@@ -157,7 +157,7 @@ def find(table: Mapping[str, Any], kind: str, name: str) -> Any:
 
 
 def find_experiment(name: str) -> Experiment:
-    """An experiment by its id, or a variant of one: ``3h+max_slug_tokens=16``.
+    """Return an experiment by its id, or a variant of one: ``3h+max_slug_tokens=16``.
 
     Raises:
         Vec2SlugError: no such experiment or field, or a value of another type.
@@ -191,7 +191,7 @@ def find_variant(rows: Mapping[str, Any], kind: str, name: str) -> Any:
 
 
 def pretraining(name: str) -> str:
-    """Id of the experiment whose weights this one starts from; empty if it starts from none.
+    """Return the id of the experiment whose weights this one starts from; empty for none.
 
     A decoder of the same shape that learns spans in one pass.
     """
@@ -223,12 +223,12 @@ def mlp_config(experiment: Experiment, preset: Preset, input_dim: int) -> MLPCon
 
 
 def default_device() -> str:
-    """Where training runs unless it is told otherwise."""
+    """Return the device on which training runs."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def training_config(experiment: Experiment, preset: Preset, rows: int) -> TrainingConfig:
-    """The study's training constants with the preset's budget, one rule for all experiments.
+    """Return the study's training constants with the preset's budget: one rule for all.
 
     Products are in bfloat16 where the processor has it: emulated, it is slower than float32.
     """

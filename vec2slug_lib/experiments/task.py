@@ -45,11 +45,11 @@ class Task:
         return PRESETS[self.preset_name]
 
     def target(self, slug: str) -> str:
-        """What the model is asked to write for a slug."""
+        """Return what the model is asked to write for a slug."""
         return slug if self.mapping is None else map_slug(slug, self.mapping)
 
     def ids(self, part: Dataset) -> list[list[int]]:
-        """Token ids of the targets of a split."""
+        """Encode the targets of a split."""
         return encode(self.tokenizer, [self.target(slug) for slug in part.pairs["slug"]])
 
 
@@ -84,7 +84,7 @@ def make_task(name: str, preset_name: str) -> Task:
 
 
 def spans_of(experiment: Experiment, preset: Preset, data: Dataset) -> Dataset | None:
-    """The spans that an experiment, or its pretraining, learns to read back; None for none."""
+    """Load the spans that an experiment, or its pretraining, learns to read back, if any."""
     count = experiment.spans or experiment.pretrain
     if not count:
         return None
@@ -93,7 +93,7 @@ def spans_of(experiment: Experiment, preset: Preset, data: Dataset) -> Dataset |
 
 
 def model_config(task: Task) -> Config:
-    """Shape of the task's model, with as many outputs as its vocabulary has entries."""
+    """Return the shape of the task's model, its outputs as many as the vocabulary's entries."""
     width, size = task.data.vectors.shape[1], task.tokenizer.get_vocab_size()
     if task.experiment.model == "mlp":
         preset = replace(task.preset, vocab_size=size - len(SPECIALS))
@@ -102,14 +102,14 @@ def model_config(task: Task) -> Config:
 
 
 def word_sets(task: Task, part: Dataset) -> mlp_objective.WordSets:
-    """Vectors and cluster ids of a split."""
+    """Return vectors and cluster ids of a split."""
     first = len(SPECIALS)
     ids = [[i - first for i in row if i >= first] for row in task.ids(part)]
     return mlp_objective.WordSets(part.vectors, ids)
 
 
 def run_data(run: Run) -> Dataset:
-    """The data set that a run was trained on.
+    """Load the data set that a run was trained on.
 
     Raises:
         Vec2SlugError: the one on disk is another.

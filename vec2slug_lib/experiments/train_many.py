@@ -49,12 +49,7 @@ def train_many(
     wanted = [name for name in names if retrain or not Run(current().runs / name / preset).complete]
     if not wanted:
         return
-    times = [estimate(name, preset) for name in tqdm(wanted, "estimating", unit="run")]
-    tqdm.write(
-        f"{len(wanted)} trainings ({', '.join(wanted)}), {jobs} at a time: at most about "
-        f"{sum(times) / 3600 / jobs:.1f} hours, less where validation ends them early",
-        file=sys.stderr,
-    )
+    announce(wanted, preset, jobs)
     train = partial(train_one, preset=preset, retrain=retrain, jobs=jobs)
     with closing(threads(jobs)(train, wanted)) as ended:
         errors = dict(tqdm(ended, "trainings", len(wanted), unit="run"))
@@ -62,8 +57,18 @@ def train_many(
         raise Vec2SlugError("; ".join(errors[i] for i in sorted(errors) if errors[i]))
 
 
+def announce(names: Sequence[str], preset: str, jobs: int) -> None:
+    """Say on stderr how long some trainings take at most."""
+    times = [estimate(name, preset) for name in tqdm(names, "estimating", unit="run")]
+    tqdm.write(
+        f"{len(names)} trainings ({', '.join(names)}), {jobs} at a time: at most about "
+        f"{sum(times) / 3600 / jobs:.1f} hours, less where validation ends them early",
+        file=sys.stderr,
+    )
+
+
 def train_one(name: str, preset: str, retrain: bool, jobs: int) -> str:
-    """Train in a process of its own, its bar in ``train.log`` beside the record; the error line."""
+    """Train in a process of its own, its bar in ``train.log``; return the line of an error."""
     folder = current().runs / name / preset
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "vec2slug_lib.cli", "train", name, "--preset", preset]

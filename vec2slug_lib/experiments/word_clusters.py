@@ -25,7 +25,6 @@ from .table import PRESETS, Preset, find
 
 Row = dict[str, Any]
 
-
 SEED = 42
 BLOCK = 1024
 
@@ -68,12 +67,12 @@ class WordSpace:
 
 
 def map_slug(slug: str, mapping: Mapping[str, str]) -> str:
-    """The slug with each word replaced by the word that stands for it."""
+    """Replace each word of a slug by the word that stands for it."""
     return "-".join(mapping[word] for word in words(slug))
 
 
 def word_clusters(preset: str = "book", remake: bool = False) -> WordClusters:
-    """K-means clusters of a preset's words: read if they are there, made if not.
+    """Read the k-means clusters of a preset's words, or make them.
 
     Raises:
         Vec2SlugError: unknown preset, or no data set.
@@ -88,7 +87,7 @@ def word_clusters(preset: str = "book", remake: bool = False) -> WordClusters:
 
 
 def word_space(preset: str) -> WordSpace:
-    """The words of a preset's data; they are embedded when their vectors are asked for.
+    """Load the words of a preset's data; they are embedded when their vectors are asked for.
 
     Raises:
         Vec2SlugError: unknown preset, or no data set.
@@ -112,7 +111,7 @@ def word_space(preset: str) -> WordSpace:
 
 
 def name_clusters(space: WordSpace, labels: Ints) -> pd.DataFrame:
-    """Clusters of the first words, named, and every other word in the nearest one.
+    """Name clusters of the first words, and put every other word in the nearest one.
 
     Args:
         space: N words.
@@ -147,7 +146,7 @@ def _folder(preset: str) -> Path:
 
 
 def _read(path: Path, stamp: Row) -> pd.DataFrame | None:
-    """The frame at ``path`` if it was made of this data."""
+    """Read the frame at ``path`` if it was made of this data."""
     frame = pd.read_parquet(path) if path.is_file() else None
     return frame if frame is not None and frame.attrs == stamp else None
 
@@ -159,7 +158,7 @@ def _write(path: Path, frame: pd.DataFrame, stamp: Row) -> None:
 
 
 def kmeans(vectors: Floats, k: int, seed: int = SEED) -> Ints:
-    """MiniBatchKMeans (Sculley 2010) from ``k`` words drawn at random: labels [N].
+    """Cluster vectors from ``k`` words drawn at random, by MiniBatchKMeans (Sculley 2010).
 
     Started at random as in the paper: with thousands of centres k-means++ takes many times as
     long and hardly brings words nearer to their centres. Centres that attract no word are left
@@ -176,16 +175,16 @@ def kmeans(vectors: Floats, k: int, seed: int = SEED) -> Ints:
 
 
 def nearest(vectors: Floats, centres: Floats, block: int = BLOCK) -> Ints:
-    """Index [N] of the centre [K, D] at the least Euclidean distance from each row of [N, D]."""
+    """Return the index [N] of the centre [K, D] at the least Euclidean distance from each row."""
     half = (centres**2).sum(axis=1) / 2
-    found = [np.empty(0, np.int64)]
+    indices = [np.empty(0, np.int64)]
     for _, products in product_blocks(vectors, centres, block, "nearest"):
-        found.append((products - half).argmax(axis=1))
-    return np.concatenate(found)
+        indices.append((products - half).argmax(axis=1))
+    return np.concatenate(indices)
 
 
 def compact(labels: Ints) -> Ints:
-    """The same clusters numbered from 0; each noise word becomes a cluster of its own."""
+    """Number the same clusters from 0; each noise word becomes a cluster of its own."""
     alone = labels < 0
     numbered = labels.copy()
     numbered[alone] = labels.max(initial=-1) + 1 + np.arange(alone.sum())
@@ -193,7 +192,7 @@ def compact(labels: Ints) -> Ints:
 
 
 def centroids(vectors: Floats, labels: Ints) -> Floats:
-    """Mean vector [K, D] of each cluster; labels [N] are compact."""
+    """Compute the mean vector [K, D] of each cluster; labels [N] are compact."""
     sizes = np.bincount(labels)
     shape = (len(sizes), len(labels))
     members = csr_array((1 / sizes[labels], (labels, np.arange(len(labels)))), shape=shape)
@@ -201,7 +200,7 @@ def centroids(vectors: Floats, labels: Ints) -> Floats:
 
 
 def representatives(vectors: Floats, labels: Ints, counts: Ints) -> Ints:
-    """Index [K] of the word that stands for each cluster.
+    """Return the index [K] of the word that stands for each cluster.
 
     The most frequent one; of several, the nearest to the centroid, and then the first.
 
