@@ -26,6 +26,9 @@ $(STAMP): requirements.txt pyproject.toml
 # Kernels listen on this machine only; their warning about plain TCP would be in every build.
 	@mkdir -p .venv/etc/ipython
 	@echo 'c.IPKernelApp.log_level = "ERROR"' > .venv/etc/ipython/ipython_kernel_config.py
+# An option of jsonschema that nothing here uses: it compiles a grammar, and so costs each program
+# that reads a notebook, each test worker and each process of Ray two seconds of its start.
+	@$(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check rfc3987-syntax
 	@touch $@
 
 MODEL := data/models/vec2slug-minilm-small
@@ -54,7 +57,9 @@ book: $(STAMP) $(MODEL)/manifest.onnx.json $(READER) $(NPM)
 	  echo "== Cache: library, data or versions have changed, every notebook runs again"; \
 	  rm -rf _build/.jupyter_cache; echo "$$key" > _build/key; \
 	fi
-	@echo "== Book: running the notebooks and writing the pages"
+	@echo "== Book: running the notebooks, $(JOBS) at a time"
+	@$(BIN)/python book/_ext/execute.py _build/.jupyter_cache $(JOBS) notebooks/*.ipynb
+	@echo "== Book: writing the pages"
 	@rm -rf $(PAGES)
 	@$(BIN)/jupyter-book build . --all -W -n --keep-going --quiet
 	@$(BIN)/python book/_ext/pages.py _toc.yml $(PAGES)
@@ -86,7 +91,7 @@ browser:
 
 test: $(STAMP) browser lint book
 	@echo "== Tests: library, notebooks from nothing in preset smoke, pages in Chromium"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 bench: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== Benchmark: $$script"; $(BIN)/python "$$script"; done

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from unittest import mock
 
 import ray
@@ -29,27 +28,15 @@ def two_nodes() -> Iterator[Cluster]:
     Ports and folders are its own, so that several can be up at a time. A node is taken away by
     ``cluster.remove_node(node)`` and added by ``cluster.add_node(**NODE)``.
     """
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
-        paths = [without_slow_import(folder), os.environ.get("PYTHONPATH", "")]
-        settings = {"RAY_TMPDIR": folder, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-        with mock.patch.dict(os.environ, {**QUIET, **settings}):
-            head = {**NODE, "include_dashboard": False}
-            cluster = Cluster(initialize_head=True, head_node_args=head)
-            try:
-                cluster.add_node(**NODE)
-                yield cluster
-            finally:
-                ray.shutdown()
-                cluster.shutdown()
-
-
-def without_slow_import(folder: str) -> str:
-    """A folder for PYTHONPATH that spares each process of Ray seconds of its start.
-
-    Ray imports jsonschema, which tries this package; it comes with Jupyter, compiles a grammar when
-    it is imported, and on a busy machine keeps a node beyond the 15 s that Ray gives it to start.
-    """
-    shadow = Path(folder) / "shadow"
-    shadow.mkdir()
-    (shadow / "rfc3987_syntax.py").write_text('raise ImportError("not needed by Ray")\n')
-    return str(shadow)
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        mock.patch.dict(os.environ, {**QUIET, "RAY_TMPDIR": folder}),
+    ):
+        head = {**NODE, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        try:
+            cluster.add_node(**NODE)
+            yield cluster
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
