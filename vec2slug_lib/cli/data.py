@@ -10,7 +10,7 @@ from .options import add_embedder, counting_tokenizer, embed_file, read_vectors
 
 
 def corpus(argv: Sequence[str]) -> int:
-    """``vec2slug corpus build SOURCE --out FOLDER``."""
+    """Build a corpus: ``vec2slug corpus build SOURCE --out FOLDER``."""
     parser = argparse.ArgumentParser("vec2slug corpus")
     parser.add_argument("action", choices=["build"])
     parser.add_argument(
@@ -36,7 +36,7 @@ def corpus(argv: Sequence[str]) -> int:
 
 
 def embed(argv: Sequence[str]) -> int:
-    """``vec2slug embed DOCUMENTS --out FILE``."""
+    """Embed documents: ``vec2slug embed DOCUMENTS --out FILE``."""
     parser = argparse.ArgumentParser("vec2slug embed")
     parser.add_argument("documents", type=Path, help="parquet with the columns id and text")
     parser.add_argument("--out", type=Path, default=Path("work/vectors.npy"))
@@ -47,7 +47,7 @@ def embed(argv: Sequence[str]) -> int:
 
 
 def data(argv: Sequence[str]) -> int:
-    """``vec2slug data build``: the data folder from corpus and vectors."""
+    """Build the data folder from corpus and vectors: ``vec2slug data build``."""
     parser = argparse.ArgumentParser("vec2slug data")
     parser.add_argument("action", choices=["build"])
     parser.add_argument("--corpus", type=Path, default=Path("work/corpus"))

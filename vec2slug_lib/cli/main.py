@@ -40,7 +40,7 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code (2 for bad input, with one line on stderr)."""
+    """Run the command line; return the exit code (2 for bad input, with one line on stderr)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments and arguments[0] in COMMANDS:
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def slugs(argv: Sequence[str]) -> int:
-    """``vec2slug TEXT ...`` and ``vec2slug --vectors FILE [--out FILE]``."""
+    """Print slugs: ``vec2slug TEXT ...`` and ``vec2slug --vectors FILE [--out FILE]``."""
     from ..inference.predictor import with_hash
 
     options = slug_options(argv)
@@ -73,13 +73,13 @@ def slugs(argv: Sequence[str]) -> int:
     if options.out:
         return write_file(options, predictor, vectors)
     with progress_bar(len(vectors)) as bar:
-        found = predictor.predict_topk(vectors, options.top_k, bar.update)
-    for row, candidates in enumerate(found):
+        lists = predictor.predict_topk(vectors, options.top_k, bar.update)
+    for row, candidates in enumerate(lists):
         key = vectors[row].tobytes() if options.vectors else texts[row].encode()
         for slug, score in candidates:
             name = with_hash(slug, key) if options.unique else slug
             print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
-        if options.top_k > 1 and len(found) > 1:
+        if options.top_k > 1 and len(lists) > 1:
             print()
     return 0
 
@@ -87,21 +87,19 @@ def slugs(argv: Sequence[str]) -> int:
 def write_file(
     options: argparse.Namespace, predictor: SlugPredictor, vectors: npt.NDArray[Any]
 ) -> int:
-    """One JSON line a row; a second call goes on where the first was stopped."""
+    """Write one JSON line a row; a second call goes on where the first was stopped."""
     from ..common.files import file_sha256
     from ..inference.bulk import write_slugs
 
-    told = (options.vectors, options.vectors.stat().st_mtime_ns, options.index, options.fast)
-    asked = [*map(str, told), options.precision, file_sha256(options.model / "model.json")]
+    named = (options.vectors, options.vectors.stat().st_mtime_ns, options.index, options.fast)
+    job = [*map(str, named), options.precision, file_sha256(options.model / "model.json")]
     with progress_bar(len(vectors)) as bar:
-        write_slugs(
-            predictor, vectors, options.out, asked, options.top_k, options.unique, bar.update
-        )
+        write_slugs(predictor, vectors, options.out, job, options.top_k, options.unique, bar.update)
     return 0
 
 
 def slug_options(argv: Sequence[str]) -> argparse.Namespace:
-    """Options of :func:`slugs`."""
+    """Parse the options of :func:`slugs`."""
     from ..inference.predictor import DEFAULT_MODEL
 
     parser = argparse.ArgumentParser("vec2slug", usage=USAGE, description="Slugs from embeddings.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def progress_bar(total: int) -> Any:
-    """Bar on stderr for work of more than a moment; silent for a few rows or in a pipe."""
+    """Show a bar on stderr for work of more than a moment; silent for a few rows or in a pipe."""
     from tqdm import tqdm
 
     return tqdm(total=total, unit="slug", disable=None if total > 100 else True)
@@ -48,7 +48,7 @@ def make_graphs(folder: Path, precision: Precision) -> None:
 
 
 def read_vectors(path: Path) -> npt.NDArray[np.float32]:
-    """Vectors of a ``.npy`` file, left on the disk; the predictor checks them.
+    """Open the vectors of a ``.npy`` file, left on the disk; the predictor checks them.
 
     Raises:
         Vec2SlugError: the file is missing, empty, truncated or not a plain numeric array.
@@ -62,7 +62,7 @@ def read_vectors(path: Path) -> npt.NDArray[np.float32]:
 
 
 def read_documents(path: Path, *others: str) -> Any:
-    """Table of documents with the columns id and text, and those of the others that are there.
+    """Read documents with the columns id and text, and those of the others that are there.
 
     Raises:
         Vec2SlugError: no parquet file with these columns.
@@ -78,7 +78,7 @@ def read_documents(path: Path, *others: str) -> Any:
 
 
 def counting_tokenizer(path: Path | None) -> Path:
-    """The tokenizer that counts a document's tokens: MiniLM's, if the user names none."""
+    """Return the tokenizer that counts a document's tokens: MiniLM's, if none is named."""
     from ..embedding.minilm import model_folder
 
     return path or model_folder() / "tokenizer.json"

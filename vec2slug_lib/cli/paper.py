@@ -20,7 +20,7 @@ from .options import (
 
 
 def paper(argv: Sequence[str]) -> int:
-    """``vec2slug paper``: documents, vectors, data, models; run again, it goes on."""
+    """Make the study anew: documents, vectors, data, models; run again, it goes on."""
     options = paper_options(argv)
     from ..experiments.paper import Paper, check, make_corpus, make_data, make_model, write_report
 
@@ -53,7 +53,7 @@ def tell(stage: int, what: str) -> None:
 
 
 def paper_options(argv: Sequence[str]) -> argparse.Namespace:
-    """Options of :func:`paper`."""
+    """Parse the options of :func:`paper`."""
     parser = argparse.ArgumentParser("vec2slug paper", description=paper.__doc__)
     parser.add_argument("--source", default="fineweb-edu", help="as for vec2slug corpus build")
     parser.add_argument("--out", type=Path, default=Path("work/paper"))
@@ -63,12 +63,37 @@ def paper_options(argv: Sequence[str]) -> argparse.Namespace:
     add_embedder(parser, default="openai")
     parser.add_argument("--direct", action="store_true", help="not by the Batch API: twice as dear")
     parser.add_argument("--experiments", default="3i,3j", help="of the study's decoders")
-    parser.add_argument("--preset", default="paper", help="budget; smoke tries the line in minutes")
+    parser.add_argument("--preset", default="paper", help="budget; smoke rehearses it in minutes")
     return parser.parse_args(argv)
 
 
 def feasibility(argv: Sequence[str]) -> int:
-    """``vec2slug feasibility``: documents of several sources, with slugs by a chat model."""
+    """Make a corpus of documents of several sources, with slugs by a chat model."""
+    options = feasibility_options(argv)
+    from ..evaluation.llm_baseline import ChatSlugs, ask_all, highest_price
+    from ..experiments.feasibility import draw, finish, shares
+
+    tokenizer = counting_tokenizer(options.tokenizer)
+    frame = draw(shares(options.take), tokenizer, options.out / "drawn.parquet")
+    chat = ChatSlugs(options.chat, options.base_url)
+    written, prices = options.out / "answers.jsonl", (options.input_price, options.output_price)
+    most = highest_price(frame["token_count"].tolist(), *prices)
+    if not written.exists() and not consent(
+        f"{len(frame):,} pages for {options.chat}: at most about {most:.2f} dollars", options.yes
+    ):
+        return 1
+    with progress_bar(len(frame)) as bar:
+        names, texts = frame["id"].tolist(), frame["text"].tolist()
+        answers = ask_all(chat, names, texts, written, bar.update)
+    report = finish(frame, answers, prices, options.out)
+    for name, source in report["sources"].items():
+        print(f"{name:24} {source['documents']:6,} documents, {source['valid']:.1%} valid")
+    print(f"{report['valid']:.1%} valid, {report['dollars']:.2f} dollars; in {options.out}")
+    return 0
+
+
+def feasibility_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the options of :func:`feasibility`."""
     parser = argparse.ArgumentParser("vec2slug feasibility", description=feasibility.__doc__)
     what = "source=number; the study took 5,000 of fineweb-edu, 2,500 of arXiv and of GitHub issues"
     parser.add_argument("--take", action="append", default=[], metavar="SOURCE=NUMBER", help=what)
@@ -79,27 +104,4 @@ def feasibility(argv: Sequence[str]) -> int:
     parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
     parser.add_argument("--output-price", type=float, default=4.0)
     parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
-    options = parser.parse_args(argv)
-    from ..evaluation.llm_baseline import ChatSlugs, ask_all, highest_price
-    from ..experiments.feasibility import draw, finish, shares
-
-    tokenizer = counting_tokenizer(options.tokenizer)
-    frame = draw(shares(options.take), tokenizer, options.out / "drawn.parquet")
-    chat = ChatSlugs(options.chat, options.base_url)
-    answers_path, prices = (
-        options.out / "answers.jsonl",
-        (options.input_price, options.output_price),
-    )
-    most = highest_price(frame["token_count"].tolist(), *prices)
-    if not answers_path.exists() and not consent(
-        f"{len(frame):,} pages for {options.chat}: at most about {most:.2f} dollars", options.yes
-    ):
-        return 1
-    with progress_bar(len(frame)) as bar:
-        names, texts = frame["id"].tolist(), frame["text"].tolist()
-        answers = ask_all(chat, names, texts, answers_path, bar.update)
-    report = finish(frame, answers, prices, options.out)
-    for name, found in report["sources"].items():
-        print(f"{name:24} {found['documents']:6,} documents, {found['valid']:.1%} valid")
-    print(f"{report['valid']:.1%} valid, {report['dollars']:.2f} dollars; in {options.out}")
-    return 0
+    return parser.parse_args(argv)

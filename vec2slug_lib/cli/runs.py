@@ -13,26 +13,17 @@ from .options import make_graphs, progress_bar, read_documents
 
 
 def train(argv: Sequence[str]) -> int:
-    """``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset.
+    """Train experiments: ``vec2slug train EXPERIMENT`` or ``vec2slug train --all``, in a preset.
 
     Started by `torchrun`, it trains one experiment on all processes.
     """
-    parser = argparse.ArgumentParser("vec2slug train")
-    known = "ids in the table, such as 3i, or 3h+max_slug_tokens=16; or a baseline, such as vote"
-    parser.add_argument("experiments", nargs="*", help=known)
-    parser.add_argument("--all", action="store_true", help="every experiment of the table")
-    parser.add_argument("--preset", default="book")
-    parser.add_argument("--retrain", action="store_true", help="even if the record is there")
-    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
-    options = parser.parse_args(argv)
+    options = train_options(argv)
     from ..experiments.baseline_runs import is_baseline
     from ..experiments.run import record
     from ..experiments.table import EXPERIMENTS
     from ..experiments.train_many import train_many
     from ..training import distributed
 
-    if bool(options.experiments) == options.all:
-        raise Vec2SlugError("expected experiments or --all, such as: vec2slug train 3i")
     names = list(EXPERIMENTS) if options.all else options.experiments
     retrain = options.retrain and len(names) == 1
     if distributed.launched():
@@ -45,13 +36,28 @@ def train(argv: Sequence[str]) -> int:
     for name in names:
         run = record(name, options.preset, retrain or (options.retrain and is_baseline(name)))
         print(name)
-        for metric, found in run.metrics.items():
-            print(f"  {metric:20} {found['value']:.3f}  [{found['low']:.3f}, {found['high']:.3f}]")
+        for metric, value in run.metrics.items():
+            print(f"  {metric:20} {value['value']:.3f}  [{value['low']:.3f}, {value['high']:.3f}]")
     return 0
 
 
+def train_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the options of :func:`train`."""
+    parser = argparse.ArgumentParser("vec2slug train")
+    known = "ids in the table, such as 3i, or 3h+max_slug_tokens=16; or a baseline, such as vote"
+    parser.add_argument("experiments", nargs="*", help=known)
+    parser.add_argument("--all", action="store_true", help="every experiment of the table")
+    parser.add_argument("--preset", default="book")
+    parser.add_argument("--retrain", action="store_true", help="even if the record is there")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    options = parser.parse_args(argv)
+    if bool(options.experiments) == options.all:
+        raise Vec2SlugError("expected experiments or --all, such as: vec2slug train 3i")
+    return options
+
+
 def train_together(names: Sequence[str], preset: str, retrain: bool) -> bool:
-    """Train on all ranks, if the record is missing; whether this is the one to score the model.
+    """Train on all ranks, if the record is missing; tell whether this one is to score the model.
 
     Raises:
         Vec2SlugError: several experiments, or unknown ones.
@@ -75,7 +81,7 @@ def train_together(names: Sequence[str], preset: str, retrain: bool) -> bool:
 
 
 def export(argv: Sequence[str]) -> int:
-    """``vec2slug export RUN FOLDER``, and ``vec2slug export FOLDER`` of a release."""
+    """Release a run: ``vec2slug export RUN FOLDER``; or make the graphs of a release anew."""
     parser = argparse.ArgumentParser("vec2slug export")
     parser.add_argument("run", nargs="?", help="experiment whose trained run is released")
     parser.add_argument("folder", type=Path, help="release folder; alone, its graphs are made anew")
@@ -89,16 +95,16 @@ def export(argv: Sequence[str]) -> int:
         pretrained = bool(find_experiment(options.run).pretrain)
         export_release(open_run(options.run, options.preset), options.folder, pretrained)
     manifest = export_graphs(options.folder)
-    for name, found in manifest["graphs"].items():
-        size, difference = found["bytes"] / 1e6, found["max_difference"]
-        agreement = f"{found['argmax_agreement']:.2%} of the argmaxes"
+    for name, graph in manifest["graphs"].items():
+        size, difference = graph["bytes"] / 1e6, graph["max_difference"]
+        agreement = f"{graph['argmax_agreement']:.2%} of the argmaxes"
         print(f"{name:22} {size:6.1f} MB, within {difference:.1e} of torch, {agreement}")
     print(f"released in {options.folder}")
     return 0
 
 
 def baseline(argv: Sequence[str]) -> int:
-    """``vec2slug baseline llm DOCUMENTS --model NAME``: a chat model's slugs, resumable."""
+    """Ask a chat model for slugs, resumable: ``vec2slug baseline llm DOCUMENTS --model NAME``."""
     parser = argparse.ArgumentParser("vec2slug baseline")
     parser.add_argument("kind", choices=["llm"])
     parser.add_argument("documents", type=Path, help="parquet with id and text, perhaps slug")
@@ -122,13 +128,13 @@ def baseline(argv: Sequence[str]) -> int:
         print(f"{name:22} {value:10.4f}")
     if "slug" in frame:
         f1 = token_overlap([answer.slug for answer in answers], frame["slug"].tolist())[2]
-        found = summarise({"token_f1": f1})["token_f1"]
-        print(f"{'token_f1':22} {found['value']:10.4f}  [{found['low']:.3f}, {found['high']:.3f}]")
+        mean = summarise({"token_f1": f1})["token_f1"]
+        print(f"{'token_f1':22} {mean['value']:10.4f}  [{mean['low']:.3f}, {mean['high']:.3f}]")
     return 0
 
 
 def sweep(argv: Sequence[str]) -> int:
-    """``vec2slug sweep NOTEBOOK -p name=value,value ...``; 1 if a cell of the grid failed."""
+    """Run a notebook over a grid: ``vec2slug sweep NOTEBOOK -p name=value,value ...``."""
     from tqdm import tqdm
 
     from ..common.parallel import ray_tasks
@@ -150,21 +156,41 @@ def sweep(argv: Sequence[str]) -> int:
     out = options.out or Path("sweeps") / options.notebook.stem
     cells = sweep.grid(options.grid)
     with tqdm(total=len(cells), unit="cell", disable=None) as bar:
-        found = sweep.sweep(options.notebook, cells, out, jobs, bar.update, engine)
-    for name, message in found.failed.items():
+        outcome = sweep.sweep(options.notebook, cells, out, jobs, bar.update, engine)
+    for name, message in outcome.failed.items():
         print(f"vec2slug: {name} failed: {message}", file=sys.stderr)
-    print(f"{len(found.table)} of {len(cells)} cells in {out / 'sweep.parquet'}")
-    return 1 if found.failed else 0
+    print(f"{len(outcome.table)} of {len(cells)} cells in {out / 'sweep.parquet'}")
+    return 1 if outcome.failed else 0
 
 
 def generate(argv: Sequence[str]) -> int:
-    """``vec2slug generate INPUT --out FOLDER``: slugs of parquet files, here or on a Ray cluster.
+    """Make slugs of the vectors in parquet files, here or on a Ray cluster.
 
     The folders of the vectors, the slugs and the model are on a file system that all nodes share,
     and vec2slug is installed on each.
     """
     from ..common.parallel import cores_each, processes, ray_data
     from ..inference.bulk import SlugJob, write_slug_tables
+
+    options = generate_options(argv)
+    if options.engine == "ray":
+        engine, workers = ray_data(options.address, options.jobs), 1
+    else:
+        jobs = options.jobs or 1
+        engine, workers = processes(jobs), cores_each(jobs)
+    make_graphs(options.model, options.precision)
+    job = SlugJob.claim(
+        options.input, options.out, options.model, options.precision, options.column, workers
+    )
+    files = job.files()
+    with progress_bar(sum(files.values())) as bar:
+        write_slug_tables(job, files, engine, bar.update)
+    print(f"{sum(files.values())} slugs of {len(files)} files in {options.out}")
+    return 0
+
+
+def generate_options(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the options of :func:`generate`."""
     from ..inference.predictor import DEFAULT_MODEL
 
     parser = argparse.ArgumentParser("vec2slug generate", description=generate.__doc__)
@@ -182,17 +208,4 @@ def generate(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         raise Vec2SlugError(f"expected --jobs of 1 or more, got {options.jobs}")
-    if options.engine == "ray":
-        engine, workers = ray_data(options.address, options.jobs), 1
-    else:
-        jobs = options.jobs or 1
-        engine, workers = processes(jobs), cores_each(jobs)
-    make_graphs(options.model, options.precision)
-    job = SlugJob.claim(
-        options.input, options.out, options.model, options.precision, options.column, workers
-    )
-    files = job.files()
-    with progress_bar(sum(files.values())) as bar:
-        write_slug_tables(job, files, engine, bar.update)
-    print(f"{sum(files.values())} slugs of {len(files)} files in {options.out}")
-    return 0
+    return options
