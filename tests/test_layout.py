@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import json
+import statistics
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import vec2slug_lib
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "vec2slug_lib").rglob("*.py"))
@@ -57,11 +61,38 @@ def test_inference_needs_neither_torch_nor_the_rest_of_the_library():
 import sys
 sys.modules.update(dict.fromkeys({heavy}))
 import vec2slug_lib.inference
+vec2slug_lib.SlugPredictor, vec2slug_lib.Index, vec2slug_lib.slugify
 print(*(name.partition(".")[2] for name in sys.modules if name.startswith("vec2slug_lib.")))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert set(run.stdout.split()) <= INFERENCE_LOADS
+
+
+@pytest.mark.parametrize("name", vec2slug_lib.__all__)
+def test_every_name_of_the_front_door_is_there(name):
+    assert name in dir(vec2slug_lib)
+    found = getattr(vec2slug_lib, name)
+    assert found.__name__ == name or name == "load_dataset"
+    assert found.__doc__
+
+
+def test_type_checkers_see_the_same_names():
+    tree = ast.parse(Path(vec2slug_lib.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    names = [alias.name for node in block.body for alias in node.names]
+    assert sorted(names) == sorted(vec2slug_lib.__all__)
+
+
+def test_what_the_front_door_lacks_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'slugifier'"):
+        vec2slug_lib.slugifier  # noqa: B018
+
+
+def test_the_front_doors_example_runs():
+    tried = doctest.testmod(vec2slug_lib)
+    assert tried.attempted >= 3
+    assert not tried.failed
 
 
 @pytest.mark.parametrize(
@@ -84,3 +115,15 @@ def test_notebooks_are_clean(path):
     assert tagged == code[:1], "the first code cell, and no other, has the tag `parameters`"
     assert cells[0]["cell_type"] == "markdown"
     assert "".join(cells[0]["source"]).startswith("# ")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_cells_that_a_reader_sees_are_short(path):
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    shown = [
+        len("".join(cell["source"]).splitlines())
+        for cell in cells
+        if cell["cell_type"] == "code" and "remove-cell" not in cell["metadata"].get("tags", [])
+    ]
+    assert max(shown) <= 20
+    assert statistics.median(shown) <= 8
