@@ -18,7 +18,7 @@ from torch import Tensor
 from chapters.ch09_ablation import AnalysedModel, analysed_run
 from vec2slug_lib.common.vectors import Floats
 from vec2slug_lib.data.examples import example_vectors, load_examples
-from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.embedding.registry import open_embedder
 from vec2slug_lib.evaluation.records import read_or_make
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.score import predict
@@ -44,7 +44,7 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
 
     def make() -> dict[str, Any]:
         slugs = [run.examples[example.name] for example in load_examples()]
-        vectors = example_vectors(MiniLMEmbedder())
+        vectors = example_vectors(open_embedder())
         return steps_report(analysed_run(experiment, preset, PAGES), vectors, slugs)
 
     return read_or_make(run, "steps", make, remake)
@@ -52,7 +52,7 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
 
 def steps_of_model(analysed: AnalysedModel) -> dict[str, Any]:
     """Let any decoder write the slugs of the articles; return its steps, see `steps_report`."""
-    vectors = example_vectors(MiniLMEmbedder())
+    vectors = example_vectors(open_embedder())
     slugs = [slug for slug, _ in predict(analysed.model, vectors, analysed.strings)]
     return steps_report(analysed.first(PAGES), vectors, slugs)
 
