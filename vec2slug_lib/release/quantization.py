@@ -43,14 +43,18 @@ def activation_ranges(
 
     with ExitStack() as hooks, torch.inference_mode():
         for name, module in model.named_modules():
-            if isinstance(module, Attention):
-                name = f"{name}.in_proj_weight"
-            elif isinstance(module, nn.Linear) and name.startswith("blocks."):
-                name = f"{name}.weight"
-            elif name == "output_projection":
-                name = "token_embedding.weight" if model.config.tied else f"{name}.weight"
-            else:
-                continue
-            hooks.callback(module.register_forward_pre_hook(partial(note, name)).remove)
+            if weight := _weight(name, module, model.config.tied):
+                hooks.callback(module.register_forward_pre_hook(partial(note, weight)).remove)
         model(vectors, token_ids)
     return ranges
+
+
+def _weight(name: str, module: nn.Module, tied: bool) -> str:
+    """Return the weight that a module's input is multiplied with; empty if none is quantised."""
+    if isinstance(module, Attention):
+        return f"{name}.in_proj_weight"
+    if isinstance(module, nn.Linear) and name.startswith("blocks."):
+        return f"{name}.weight"
+    if name == "output_projection":
+        return "token_embedding.weight" if tied else f"{name}.weight"
+    return ""
