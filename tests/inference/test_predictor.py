@@ -31,6 +31,8 @@ from vec2slug_lib.model.decoder import CachedDecoder
 from vec2slug_lib.model.weights import read_weights
 from vec2slug_lib.release.release import ensure_graphs, load_release
 
+ROUNDING = 2e-5  # of scores, where float32 is added up in another order
+
 
 class Fake:
     """An embedder whose vectors a function gives."""
@@ -45,19 +47,27 @@ def vectors(n, width, seed=0):
 
 def test_onnx_and_torch_give_the_same_slugs(release):
     predictor = SlugPredictor.from_dir(release)
-    rows = vectors(20, 24)
-    ours = predictor.predict_topk(rows, 3)
+    rows = vectors(40, 24)
+    ours = predictor.predict_topk(rows, 4)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     config = ReleaseConfig.load(release / "model.json")
     stepper = CachedDecoder(load_release(release))
     if config.mbr is None:
-        theirs = search(stepper, unit, config.token_strings, config.decoding, 3).candidates
+        theirs = search(stepper, unit, config.token_strings, config.decoding, 4).candidates
     else:
         strings, mbr = config.token_strings, config.mbr
-        theirs = [row[:3] for row in mbr_slugs(stepper.model, unit, strings, mbr).candidates]
+        theirs = [row[:4] for row in mbr_slugs(stepper.model, unit, strings, mbr).candidates]
+    clear = 0
     for one, other in zip(ours, theirs, strict=True):
-        assert [c.slug for c in one] == [c.slug for c in other]
-        np.testing.assert_allclose([c.score for c in one], [c.score for c in other], atol=1e-3)
+        scores = [candidate.score for candidate in one]
+        np.testing.assert_allclose(scores, [c.score for c in other], atol=ROUNDING)
+        # Of an untrained model many candidates are as good as equal, and rounding swaps them.
+        for i, gap in enumerate(-np.diff(scores)):
+            if gap < 2 * ROUNDING:
+                break
+            assert one[i].slug == other[i].slug
+            clear += 1
+    assert clear > len(rows)
 
 
 def test_the_graphs_are_made_on_first_use_and_only_then(release, tmp_path):

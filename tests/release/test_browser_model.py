@@ -10,18 +10,16 @@ import shutil
 from contextlib import contextmanager
 
 import numpy as np
-import onnx
 import pytest
 import torch
 from axe_playwright_python.sync_playwright import Axe
 from browser import BOOK, SCREENS, open_model, served, until, visit
-from onnx.helper import make_node
+from exact_products import copy_with_exact_products
 
 from vec2slug_lib.common.files import read_json
 from vec2slug_lib.data import dataset
 from vec2slug_lib.embedding.minilm import MiniLMEmbedder
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
-from vec2slug_lib.inference.steppers import GRAPHS
 from vec2slug_lib.release.browser import RUNTIME, collect
 
 PAGE = "notebooks/13_playground.html"
@@ -48,31 +46,6 @@ def model(browser, root):
 def in_browser(model, rows, top_k=5):
     """Candidates of each row."""
     return model.evaluate(SLUGS, [np.asarray(rows, np.float32).tolist(), top_k])
-
-
-def copy_with_exact_products(release, folder):
-    """Copy a release whose int8 graph multiplies the same bytes, but as float32.
-
-    Where a processor lacks VNNI, onnxruntime's sums of products of bytes overflow; in a browser
-    they never do.
-    """
-    shutil.copy(release / "model.json", folder)
-    model, nodes = onnx.load(release / GRAPHS["int8"]), []
-    for node in model.graph.node:
-        if node.op_type != "MatMulIntegerToFloat":
-            nodes.append(node)
-            continue
-        x, codes, scale, scales, zero, _, bias = node.input
-        (out,) = node.output
-        nodes += [
-            make_node("DequantizeLinear", [x, scale, zero], [f"{out}_x"]),
-            make_node("DequantizeLinear", [codes, scales], [f"{out}_codes"], axis=1),
-            make_node("MatMul", [f"{out}_x", f"{out}_codes"], [f"{out}_product"]),
-            make_node("Add", [f"{out}_product", bias], [out]),
-        ]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    onnx.save(model, folder / GRAPHS["int8"])
 
 
 def compared(pages, others):
