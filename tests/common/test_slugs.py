@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vec2slug_lib.common.slugs import STOPWORDS, extract_slug, is_valid, slugify, words
+from vec2slug_lib.common import slugs
+from vec2slug_lib.common.slugs import (
+    STOPWORDS,
+    UniqueSlugs,
+    extract_slug,
+    is_valid,
+    slugify,
+    words,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +93,19 @@ def test_words_and_stopwords():
     assert words("a--b-") == ["a", "b"]
     assert {"the", "of", "and", "is"} < STOPWORDS
     assert not {"up", "now", "science"} & STOPWORDS
+
+
+def test_hash_by_hand():
+    # SHA-256 of "abc" begins ba7816bf.
+    assert UniqueSlugs().name("amelia-earhart", b"abc") == "amelia-earhart-ba781"
+    assert UniqueSlugs().name("amelia-earhart", b"abd") != "amelia-earhart-ba781"
+
+
+@given(st.lists(st.binary(max_size=2), max_size=60))
+def test_items_have_the_same_name_only_if_they_are_the_same(keys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slugs, "DIGITS", 1)  # so that they collide
+        given_names = UniqueSlugs()
+        named = [given_names.name("page", key) for key in keys]
+    assert len(set(named)) == len(set(keys))
+    assert len(set(zip(named, keys, strict=True))) == len(set(keys))

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vec2slug_lib.common.errors import Vec2SlugError
-from vec2slug_lib.common.vectors import check_vectors, dequantise, quantise
+from vec2slug_lib.common.vectors import check_vectors, dequantise, quantise, vector_key
 
 finite = st.floats(-1e3, 1e3, width=32)
 
@@ -55,3 +55,19 @@ def test_int8_stays_within_a_degree(seed):
     back = dequantise(*quantise(unit))
     np.testing.assert_allclose(np.linalg.norm(back, axis=1), 1, atol=1e-5)
     assert (np.einsum("nd,nd->n", unit, back) > np.cos(np.radians(1))).all()
+
+
+@given(arrays(np.float32, 7, elements=st.floats(-1e3, 1e3, width=32)))
+def test_the_key_of_a_vector_is_the_same_in_every_storage(vector):
+    key = vector_key(vector)
+    for kind in (np.float64, ">f4", ">f8", np.longdouble):
+        assert vector_key(vector.astype(kind)) == key
+    assert vector_key(np.asfortranarray(np.stack([vector, -vector]))[0]) == key
+    assert vector_key(vector * np.float32(2)) == key
+    if vector.any():
+        assert vector_key(-vector) != key
+
+
+def test_keys_of_numbers_beyond_float32():
+    assert vector_key(np.array([3e300, 4e300])) == vector_key(np.array([3.0, 4.0]))
+    assert vector_key(np.array([3e-300, 4e-300])) == vector_key(np.array([3.0, 4.0]))

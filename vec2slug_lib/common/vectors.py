@@ -61,6 +61,19 @@ def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: in
         Vec2SlugError: as `check_shape`; or a row that is not finite, or zero.
     """
     expected = check_shape(vectors, width)
+    unit, bad = unit_rows(vectors)
+    for row, reason in bad.items():
+        where = f"row {first + row} {reason} ({len(bad)} such rows)"
+        raise Vec2SlugError(f"expected finite non-zero {expected}; {where}")
+    return unit
+
+
+def unit_rows(vectors: npt.NDArray[Any]) -> tuple[Floats, dict[int, str]]:
+    """Bring numbers ``[N, width]`` to float32 unit rows; NaN where that cannot be.
+
+    Returns:
+        The rows; and for each bad one what is wrong with it, by its number.
+    """
     unit, largest = np.empty(vectors.shape, np.float32), np.empty(len(vectors))
     for start in range(0, len(vectors), CHECKED):
         rows = slice(start, start + CHECKED)
@@ -70,12 +83,20 @@ def check_vectors(vectors: npt.NDArray[Any], width: int | None = None, first: in
         with np.errstate(invalid="ignore", divide="ignore"):  # bad rows are named below
             exact /= largest[rows, None]
             unit[rows] = exact / np.linalg.norm(exact, axis=1, keepdims=True)
-    bad = np.flatnonzero(~np.isfinite(largest) | (largest == 0))
-    if len(bad):
-        what = "zero" if largest[bad[0]] == 0 else "not finite"
-        where = f"row {first + bad[0]} is {what} ({len(bad)} such rows)"
-        raise Vec2SlugError(f"expected finite non-zero {expected}; {where}")
-    return unit
+    bad = np.flatnonzero(~np.isfinite(largest) | (largest == 0)).tolist()
+    return unit, {row: "is zero" if largest[row] == 0 else "is not finite" for row in bad}
+
+
+def vector_key(row: npt.NDArray[Any]) -> bytes:
+    """Return what identifies a vector ``[width]`` in whatever kind of numbers it is stored.
+
+    The bytes of its float32 unit vector, made of float32 numbers, little-endian.
+    """
+    with np.errstate(over="ignore"):
+        short = row.astype(np.float32)
+    # What float32 cannot hold, such as 1e300, is brought to unit length first.
+    exact = short if np.isfinite(short).all() and short.any() else row
+    return unit_rows(exact[None])[0].astype("<f4").tobytes()
 
 
 def quantise(vectors: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
