@@ -11,11 +11,12 @@ from unittest import mock
 import ray
 from ray.cluster_utils import Cluster
 
+from vec2slug_lib.common.parallel import on_loopback
+
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
-# Read by every process of Ray: nothing is reported to anyone, no worker is stopped because other
-# work on this machine takes memory, and a lost node is missed after 5 s and not 15.
+# Read by every process of Ray: no worker is stopped because other work on this machine takes
+# memory, and a lost node is missed after 5 s and not 15.
 QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_health_check_period_ms": "1000",
 }
@@ -31,6 +32,7 @@ def two_nodes() -> Iterator[Cluster]:
     with (
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
         mock.patch.dict(os.environ, {**QUIET, "RAY_TMPDIR": folder}),
+        on_loopback(),
     ):
         head = {**NODE, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -24,7 +24,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROOMS = sorted(path.parent.name for path in ROOT.glob("vec2slug_lib/*/__init__.py"))
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {
-    "common", "common.errors", "common.files", "common.slugs", "common.vectors",
+    "private", "common", "common.errors", "common.files", "common.slugs", "common.vectors",
     "common.vocabulary", "common.neighbours", "inference", "inference.scores",
     "inference.beam_search", "inference.mbr", "inference.steppers", "inference.predictor",
     "inference.index",

@@ -13,6 +13,8 @@ Vectors go in by ``predictor.predict(vectors)``, ``predict_topk`` and ``stream``
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .private import switch_off
+
 if TYPE_CHECKING:
     from .common.errors import Vec2SlugError as Vec2SlugError
     from .common.slugs import is_valid as is_valid
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from .inference.index import Index as Index
     from .inference.predictor import SlugPredictor as SlugPredictor
     from .release.release import export_release as export_release
+
+switch_off()
 
 __version__ = "0.1.0"
 

@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import get_context
 from typing import Any
 
@@ -156,13 +156,13 @@ def connected(address: str | None = None) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read by a cluster that is started here
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         settings |= {"object_store_memory": STORE, "include_dashboard": False}
     try:
         _check_reachable(address)
-        ray.init(address or "local", **settings)
+        with nullcontext() if address else on_loopback():
+            ray.init(address or "local", **settings)
     except Exception as error:  # Ray raises just this for a node that does not start
         where = f"at {address}" if address else "to start here"
         raise Vec2SlugError(f"expected a Ray cluster {where}, but: {error}") from error
@@ -170,6 +170,26 @@ def connected(address: str | None = None) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Have a cluster that is started meanwhile stay on this machine, and report to nobody.
+
+    Ray starts a process for reports, without a dashboard too. With reports switched off, it still
+    asks three clouds' services whether it runs there, and may report that reports are off. And
+    Ray's processes find their address by connecting to a public one, unless told not to.
+    """
+    from unittest import mock
+
+    from ray._private import node, ray_constants
+
+    with (
+        mock.patch.object(node.Node, "start_api_server"),
+        mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False),
+        mock.patch.dict(os.environ, {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}),
+    ):
+        yield
 
 
 def _check_reachable(address: str | None) -> None:

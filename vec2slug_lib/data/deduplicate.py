@@ -63,6 +63,9 @@ def global_filters(ranks: Path, out: Path) -> list[dict[str, Any]]:
         "threads": THREADS,
         "temp_directory": str(spill),
         "preserve_insertion_order": False,
+        # Else an unknown function or kind of file makes DuckDB fetch an extension that has it.
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
     }
     try:
         with duckdb.connect(config=settings) as connection:

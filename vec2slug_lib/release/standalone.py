@@ -26,7 +26,10 @@ Made from vec2slug {version}; edit the library, not this file.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or onnxruntime, from here on, reports to its maker
 '''
 
 TAIL = '''
@@ -77,7 +80,7 @@ def standalone() -> str:
     return (
         HEAD.format(version=version("vec2slug"))
         + wanted
-        + "\n\n"
+        + "\n\nonnxruntime.disable_telemetry_events()  # where it was imported before\n\n"
         + "\n\n\n".join(bodies)
         + "\n\n"
         + TAIL
