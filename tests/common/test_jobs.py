@@ -1,8 +1,14 @@
+import os
+import subprocess
+import sys
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.files import read_json
-from vec2slug_lib.common.jobs import open_job
+from vec2slug_lib.common.jobs import digest, one_writer, open_job
 
 JOB = {"source": "a", "rows": 3}
 
@@ -36,3 +42,34 @@ def test_results_without_a_description_are_refused(tmp_path):
     with pytest.raises(Vec2SlugError, match=r"something else, without job\.json"):
         open_job(tmp_path / "job.json", JOB, "slugs", occupied=True)
     assert not (tmp_path / "job.json").exists()
+
+
+@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
+def test_other_strings_have_another_digest(ours, theirs):
+    assert (digest(ours) == digest(theirs)) == (ours == theirs)
+
+
+def test_a_second_writer_is_told_who_the_first_is(tmp_path):
+    out = tmp_path / "new" / "out.jsonl"
+    code = f"""
+from pathlib import Path
+from vec2slug_lib.common.jobs import one_writer
+with one_writer(Path({str(out)!r})):
+    print("ready", flush=True)
+    input()
+"""
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "ready\n"
+    with (
+        pytest.raises(Vec2SlugError, match=f"alone in writing {out}, but process {holder.pid} on"),
+        one_writer(out),
+    ):
+        raise AssertionError("two writers")
+    holder.kill()  # as nobody plans it
+    holder.communicate()
+    with one_writer(out), one_writer(tmp_path / "new" / "other.jsonl"):
+        pass
+    with one_writer(out):  # once more, in the same process
+        assert str(os.getpid()) in (tmp_path / "new" / ".out.jsonl.lock").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tiny_notebook import BODY, PARAMETERS, traces, written
 
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.jobs import one_writer
 from vec2slug_lib.common.parallel import connected, processes, ray_data, ray_tasks
 from vec2slug_lib.experiments.sweep import sweep
 from vec2slug_lib.inference.bulk import SlugJob, write_slug_tables
@@ -39,6 +41,11 @@ def write(path, rows, ids=None):
     kind = pa.list_(pa.float32(), 24)
     columns = {"embedding": pa.array(list(rows), kind), **({"id": ids} if ids else {})}
     pq.write_table(pa.table(columns), path)
+
+
+def write_lists(path, rows):
+    """Write lists of any length, or None."""
+    pq.write_table(pa.table({"embedding": pa.array(rows, pa.list_(pa.float32()))}), path)
 
 
 @pytest.fixture
@@ -75,7 +82,7 @@ def check_equal(folder, other):
     assert ours.keys() == theirs.keys()
     for name, frame in ours.items():
         pd.testing.assert_frame_equal(frame, theirs[name])
-    assert not [*folder.rglob(".*")], "something was left"
+    assert {path.name for path in folder.rglob(".*")} <= {".slugs.json.lock"}, "something was left"
 
 
 def test_each_file_of_vectors_gets_its_slugs_with_ids_or_numbers(source, release, tmp_path):
@@ -166,14 +173,16 @@ def test_rows_without_a_vector_or_of_another_width_are_named(source, release, tm
             made(source, tmp_path / "out", release)
 
 
-def test_what_is_no_table_of_vectors_is_refused_before_anything_is_made(source, release, tmp_path):
+def test_what_is_no_table_of_vectors_costs_itself(source, release, tmp_path):
     path, out = source / "deep/b.parquet", tmp_path / "out"
     content = path.read_bytes()
 
     def refused(message):
-        with pytest.raises(Vec2SlugError, match=message):
+        with pytest.raises(
+            Vec2SlugError, match=f"1 are missing, such as deep/b.parquet: .*{message}"
+        ):
             made(source, out, release)
-        assert not contents(out)
+        assert contents(out).keys() == ROWS.keys() - {"deep/b.parquet"}
 
     path.write_bytes(content[:-20])
     refused("whole parquet file at .*b.parquet")
@@ -185,6 +194,50 @@ def test_what_is_no_table_of_vectors_is_refused_before_anything_is_made(source, 
     nothing.mkdir()
     with pytest.raises(Vec2SlugError, match="expected parquet files in"):
         made(nothing, tmp_path / "other", release)
+
+
+def test_bad_rows_and_files_are_skipped_and_listed_if_asked(source, release, tmp_path):
+    good = made(source, tmp_path / "good", release)
+    rows = [*vectors(7, 2).tolist()]
+    rows[2], rows[4], rows[5] = None, [1.0], [0.0] * 24
+    write_lists(source / "deep/c.parquet", rows)
+    (source / "a.parquet").write_bytes(b"PAR1 no table")
+    job = SlugJob.claim(source, tmp_path / "out", release, skip_bad=True)
+    skipped = write_slug_tables(job, job.files())
+    reasons = {2: "has none", 4: "has 1 numbers", 5: "is zero"}
+    assert skipped[1:] == [
+        {"file": "deep/c.parquet", "row": row, "reason": reason} for row, reason in reasons.items()
+    ]
+    assert (skipped[0]["file"], skipped[0]["row"]) == ("a.parquet", None)
+    assert "whole parquet file" in skipped[0]["reason"]
+    listed = (tmp_path / "out" / "skipped.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in listed] == skipped
+    frame = pd.read_parquet(tmp_path / "out" / "deep/c.parquet")
+    expected = pd.read_parquet(good / "deep/c.parquet")
+    assert frame["reason"].dropna().to_dict() == reasons
+    assert frame["slug"].isna().tolist() == [row in reasons for row in range(7)]
+    right = ~frame["slug"].isna()
+    assert frame["slug"][right].tolist() == expected["slug"][right].tolist()
+
+
+def test_a_file_that_has_changed_is_done_anew_and_no_other(source, release, tmp_path):
+    out = made(source, tmp_path / "out", release)
+    times = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    moved = source.rename(tmp_path / "moved")  # where it lies does not matter
+    made(moved, out, release)
+    write(moved / "deep/b.parquet", vectors(5, 77))  # as many rows
+    made(moved, out, release)
+    changed = [path.name for path, time in times.items() if path.stat().st_mtime_ns != time]
+    assert changed == ["b.parquet"]
+    check_equal(out, made(moved, tmp_path / "other", release))
+
+
+def test_one_writer_a_folder(source, release, tmp_path):
+    with (
+        one_writer(tmp_path / "out" / "slugs.json"),
+        pytest.raises(Vec2SlugError, match="alone in writing"),
+    ):
+        made(source, tmp_path / "out", release)
 
 
 def test_the_command(source, release, tmp_path, capsys):

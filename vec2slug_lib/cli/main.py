@@ -9,7 +9,8 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 from ..common.errors import Vec2SlugError
+from ..common.slugs import UniqueSlugs
+from ..common.vectors import check_shape, vector_key
 from ..embedding.registry import open_embedder
+from .door import leave
 from .options import make_graphs, progress_bar, read_vectors
 
 if TYPE_CHECKING:
@@ -40,28 +44,25 @@ COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code (2 for bad input, with one line on stderr)."""
+    """Run the command line; return the exit code, see `door` for those of errors."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments and arguments[0] in COMMANDS:
             module = import_module(f".{COMMANDS[arguments[0]]}", __package__)
             return int(getattr(module, arguments[0])(arguments[1:]))
         return slugs(arguments)
-    except Vec2SlugError as error:
-        print(f"vec2slug: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("vec2slug: interrupted; what is done is kept, run it again to go on", file=sys.stderr)
         return 130
     except BrokenPipeError:  # such as `vec2slug ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        return leave(error)
 
 
 def slugs(argv: Sequence[str]) -> int:
     """Print slugs: ``vec2slug TEXT ...`` and ``vec2slug --vectors FILE [--out FILE]``."""
-    from ..inference.predictor import with_hash
-
     options = slug_options(argv)
     embedder = functools.cache(open_embedder)
     if options.vectors:
@@ -69,32 +70,75 @@ def slugs(argv: Sequence[str]) -> int:
     else:
         texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
         vectors = embedder().embed(texts)
+
+    def key(row: int) -> bytes:
+        return vector_key(vectors[row]) if options.vectors else texts[row].strip().encode()
+
     predictor = open_predictor(options, embedder)
-    if options.out:
-        return write_file(options, predictor, vectors)
-    with progress_bar(len(vectors)) as bar:
-        lists = predictor.predict_topk(vectors, options.top_k, bar.update)
-    for row, candidates in enumerate(lists):
-        key = vectors[row].tobytes() if options.vectors else texts[row].encode()
+    with naming(options.vectors), progress_bar(len(vectors)) as bar:
+        if options.out:
+            return write_file(options, predictor, vectors, bar.update)
+        return print_slugs(options, predictor, vectors, key, bar.update)
+
+
+@contextmanager
+def naming(path: Path | None) -> Iterator[None]:
+    """Name the file, if there is one, in what is said of a bad row."""
+    try:
+        yield
+    except Vec2SlugError as error:
+        raise Vec2SlugError(f"{path}: {error}" if path else str(error)) from error
+
+
+def print_slugs(
+    options: argparse.Namespace,
+    predictor: SlugPredictor,
+    vectors: npt.NDArray[Any],
+    key: Callable[[int], bytes],
+    progress: Callable[[int], object],
+) -> int:
+    """Print one slug a line as they come; of several candidates a paragraph a row, with scores."""
+    check_shape(vectors, predictor.config.input_dim)
+    names = UniqueSlugs() if options.unique else None
+    found = predictor.stream(vectors, options.top_k, progress, skip_bad=options.skip_bad)
+    skipped = []
+    for row, candidates in enumerate(found):
         for slug, score in candidates:
-            name = with_hash(slug, key) if options.unique else slug
+            name = names.name(slug, key(row)) if names else slug
             print(name if options.top_k == 1 else f"{name}\t{score:.3f}")
-        if options.top_k > 1 and len(lists) > 1:
+        if not candidates:
+            print()  # a line a row
+            skipped.append(row)
+        if options.top_k > 1 and len(vectors) > 1:
             print()
+    if skipped:
+        print(f"vec2slug: skipped {len(skipped)} bad rows: {skipped}", file=sys.stderr)
     return 0
 
 
 def write_file(
-    options: argparse.Namespace, predictor: SlugPredictor, vectors: npt.NDArray[Any]
+    options: argparse.Namespace,
+    predictor: SlugPredictor,
+    vectors: npt.NDArray[Any],
+    progress: Callable[[int], object],
 ) -> int:
     """Write one JSON line a row; a second call goes on where the first was stopped."""
     from ..common.files import file_sha256
-    from ..inference.bulk import write_slugs
+    from ..inference.predictor import graph_path
+    from ..inference.slug_file import write_slugs
 
-    named = (options.vectors, options.vectors.stat().st_mtime_ns, options.index, options.fast)
-    job = [*map(str, named), options.precision, file_sha256(options.model / "model.json")]
-    with progress_bar(len(vectors)) as bar:
-        write_slugs(predictor, vectors, options.out, job, options.top_k, options.unique, bar.update)
+    made_of = {
+        "model_sha256": options.model / "model.json",
+        "graph_sha256": graph_path(options.model, options.precision),
+        **({"index_sha256": options.index / "pairs.parquet"} if options.index else {}),
+    }
+    job = {name: file_sha256(path) for name, path in made_of.items()}
+    job["embedder"] = predictor.embedder.key if predictor.embedder else ""
+    given = (options.top_k, options.unique, progress, options.skip_bad)
+    skipped = write_slugs(predictor, vectors, options.out, job, *given)
+    if skipped:
+        where = f"{options.out}.bad"
+        print(f"vec2slug: skipped {skipped} bad rows, listed in {where}", file=sys.stderr)
     return 0
 
 
@@ -116,6 +160,7 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--index", type=Path, help="data folder: slugs of its nearest pages are evidence too"
     )
+    parser.add_argument("--skip-bad", action="store_true", help="go on past bad rows")
     options = parser.parse_args(argv)
     if bool(options.texts) == bool(options.vectors):
         raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')

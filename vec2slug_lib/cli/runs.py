@@ -180,12 +180,17 @@ def generate(argv: Sequence[str]) -> int:
         engine, workers = processes(jobs), cores_each(jobs)
     make_graphs(options.model, options.precision)
     job = SlugJob.claim(
-        options.input, options.out, options.model, options.precision, options.column, workers
-    )
+        options.input, options.out, options.model, options.precision, options.column, workers,
+        options.skip_bad,
+    )  # fmt: skip
     files = job.files()
     with progress_bar(sum(files.values())) as bar:
-        write_slug_tables(job, files, engine, bar.update)
-    print(f"{sum(files.values())} slugs of {len(files)} files in {options.out}")
+        skipped = write_slug_tables(job, files, engine, bar.update)
+    if skipped:
+        where = options.out / "skipped.jsonl"
+        print(f"vec2slug: skipped {len(skipped)} rows or files, listed in {where}", file=sys.stderr)
+    rows = sum(files.values()) - sum(line["row"] is not None for line in skipped)
+    print(f"{rows} slugs of {len(files)} files in {options.out}")
     return 0
 
 
@@ -205,6 +210,7 @@ def generate_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--jobs", type=int, help="files at a time; default: 1, or with Ray one a CPU"
     )
+    parser.add_argument("--skip-bad", action="store_true", help="go on past bad rows and files")
     options = parser.parse_args(argv)
     if options.jobs is not None and options.jobs < 1:
         raise Vec2SlugError(f"expected --jobs of 1 or more, got {options.jobs}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from hashlib import sha256
 from urllib.parse import urlsplit
 
 MIN_WORDS, MAX_WORDS = 3, 8
+DIGITS = 5  # of the hash that makes a slug unique, hexadecimal
 
 # The one stopword list of the project: articles, conjunctions, prepositions, auxiliaries and
 # pronouns. Particles that often close a real slug (up, out, now, again, ...) are left out.
@@ -91,3 +93,27 @@ def rejection(slug: str) -> str:
     if sum(part in STOPWORDS for part in parts) > 0.4 * len(parts):
         return "stopwords"
     return ""
+
+
+class UniqueSlugs:
+    """Slugs with a short stable hash, as ``amelia-earhart-f86ab``; in one run none is given twice.
+
+    The same item has the same slug each time. Where the digits of two items are alike, the later
+    one gets more of its own.
+    """
+
+    def __init__(self) -> None:
+        self._owners: dict[str, bytes] = {}
+
+    def name(self, slug: str, key: bytes) -> str:
+        """Give a slug its hash.
+
+        Args:
+            slug: any slug.
+            key: what identifies the item, such as its text or ``vectors.vector_key``.
+        """
+        owner = sha256(key).digest()
+        length = DIGITS
+        while self._owners.setdefault(named := f"{slug}-{owner.hex()[:length]}", owner) != owner:
+            length += 1
+        return named

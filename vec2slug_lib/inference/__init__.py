@@ -11,7 +11,7 @@ It knows only `common`.
 from .beam_search import Candidate, DecodingConfig, search
 from .index import Index
 from .mbr import MBRConfig
-from .predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor, with_hash
+from .predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -22,5 +22,4 @@ __all__ = [
     "ReleaseConfig",
     "SlugPredictor",
     "search",
-    "with_hash",
 ]

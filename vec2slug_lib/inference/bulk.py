@@ -1,21 +1,18 @@
-"""Slugs of any number of vectors: a table for each parquet file, or lines of one file.
+"""Slugs of any number of vectors, on one or many machines: a table for each parquet file.
 
-Tables are made on one or many machines. A file of vectors becomes a file of slugs of the same name,
-which is there whole or not at all. So a job that was killed goes on when it is started again, a
-file whose worker was lost is written again by another, and it does no harm if two write the same
-one. That is why a file is the unit of work, and not a block of ``ray.data.read_parquet``: Ray Data
-cuts files into blocks as it sees fit and names the files it writes by block, so that no file tells
-which vectors are done. A kill loses the work of one file a worker at most: with files of a million
-vectors or less, hours.
-
-Lines are made by one process. They are appended as they come, and a killed job goes on behind the
-last whole line.
+A file of vectors becomes a file of slugs of the same name, which is there whole or not at all, and
+says of which vectors it was made. So a job that was killed goes on when it is started again, a file
+that has changed is done anew, a file whose worker was lost is written again by another, and it does
+no harm if two write the same one. That is why a file is the unit of work, and not a block of
+``ray.data.read_parquet``: Ray Data cuts files into blocks as it sees fit and names the files it
+writes by block, so that no file tells which vectors are done. A kill loses the work of one file a
+worker at most: with files of a million vectors or less, hours.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -23,22 +20,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, check_file, file_sha256, whole_lines
-from ..common.jobs import open_job
+from ..common.files import atomic, check_file, file_sha256, read_json
+from ..common.jobs import one_writer, open_job
 from ..common.parallel import Engine, processes
 from ..common.parquet import open_parquet
-from .beam_search import Candidate
-from .predictor import DEFAULT_MODEL, Precision, SlugPredictor, graph_path, with_hash
+from ..common.vectors import Array, unit_rows
+from .predictor import DEFAULT_MODEL, Precision, SlugPredictor, graph_path
 
 ROWS = 4096  # of vectors in memory
 NAMED = 3  # failures that a message names
 SLUGS = [pa.field("slug", pa.string()), pa.field("score", pa.float32())]
+REASON = pa.field("reason", pa.string())  # why a row has no slug
+SOURCE = b"source_sha256"  # in a file of slugs: of the file of vectors
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,7 @@ class SlugJob:
     precision: Precision
     column: str
     workers: int | None  # pieces of rows that a process works on at a time; None: one a core
+    skip_bad: bool
     model_sha256: str
     graph_sha256: str
 
@@ -63,6 +63,7 @@ class SlugJob:
         precision: Precision = "float32",
         column: str = "embedding",
         workers: int | None = None,
+        skip_bad: bool = False,
     ) -> SlugJob:
         """Claim a folder for a job, or refuse another job's.
 
@@ -73,6 +74,7 @@ class SlugJob:
             precision: as `SlugPredictor.from_dir`.
             column: of the vectors.
             workers: pieces of rows that a process works on at a time; one a core if None.
+            skip_bad: whether a bad row has no slug but a reason, instead of costing its file.
 
         Raises:
             Vec2SlugError: no such source or model, or a folder that holds another job's slugs.
@@ -85,33 +87,53 @@ class SlugJob:
             raise Vec2SlugError(f"expected an output folder apart from the vectors, got {out}")
         check_file(model / "model.json", None)
         hashes = file_sha256(model / "model.json"), file_sha256(graph_path(model, precision))
-        job = cls(source, out, model, precision, column, workers, *hashes)
+        job = cls(source, out, model, precision, column, workers, skip_bad, *hashes)
         description = {
-            "source": str(source), "column": column, "precision": precision,
+            "source": str(source), "column": column, "precision": precision, "skip_bad": skip_bad,
             "model_sha256": job.model_sha256, "graph_sha256": job.graph_sha256,
         }  # fmt: skip
         occupied = out.is_dir() and any(out.rglob("*.parquet"))
+        if job._moved():
+            (out / "slugs.json").unlink()
+            occupied = False
         open_job(out / "slugs.json", description, f"slugs of this job in {out}", occupied)
         return job
 
+    def _moved(self) -> bool:
+        """Tell whether all that is done is of this source, which lay elsewhere then."""
+        note = self.out / "slugs.json"
+        if not note.is_file() or read_json(note).get("source") == str(self.source):
+            return False
+        paths = [path.relative_to(self.out) for path in self.out.rglob("*.parquet")]
+        return all(self.input(str(path)).is_file() and self.done(str(path)) for path in paths)
+
     def files(self) -> dict[str, int]:
-        """Count the vectors of each file, by its path in the source folder.
+        """Count the vectors of each file, by its path in the source folder; none of a broken one.
 
         Raises:
-            Vec2SlugError: no file, a broken one, or one without vectors in the column.
+            Vec2SlugError: no file.
         """
         if self.source.is_file():
-            return {self.source.name: _checked_rows(self.source, self.column)}
+            return {self.source.name: _rows(self.source) or 0}
         paths = sorted(path.relative_to(self.source) for path in self.source.rglob("*.parquet"))
         # Names of this kind are of files that are not done, or that are no data.
         named = [p for p in paths if not any(part.startswith((".", "_")) for part in p.parts)]
         if not named:
             raise Vec2SlugError(f"expected parquet files in {self.source}, found none")
-        return {str(path): _checked_rows(self.source / path, self.column) for path in named}
+        return {str(path): _rows(self.source / path) or 0 for path in named}
 
     def input(self, name: str) -> Path:
         """Return where the vectors of a file are."""
         return self.source / name if self.source.is_dir() else self.source
+
+    def done(self, name: str) -> bool:
+        """Tell whether the slugs of a file are there, made of the vectors that it holds now."""
+        try:
+            with ParquetFile(self.out / name) as file:
+                made_of = (file.schema_arrow.metadata or {}).get(SOURCE, b"")
+        except (OSError, pa.ArrowException):
+            return False
+        return bool(made_of.decode() == file_sha256(self.input(name)))
 
 
 def write_slug_tables(
@@ -119,11 +141,11 @@ def write_slug_tables(
     files: Mapping[str, int],
     engine: Engine | None = None,
     progress: Callable[[int], object] | None = None,
-) -> None:
-    """Write a parquet file of slugs for each file of vectors; those that are there are kept.
+) -> list[dict[str, Any]]:
+    """Write a parquet file of slugs for each file of vectors; those that are done are kept.
 
-    Columns: ``id`` if the vectors have one, else ``row``, the number in the file; ``slug``; and
-    ``score``, as `SlugPredictor.predict_topk`.
+    Columns: ``id`` if the vectors have one, else ``row``, the number in the file; ``slug``;
+    ``score``, as `SlugPredictor.predict_topk`; and in a job that skips bad rows their ``reason``.
 
     Args:
         job: see `SlugJob.claim`.
@@ -131,58 +153,108 @@ def write_slug_tables(
         engine: where the work is done; in this process if None. See `engines`.
         progress: called with the number of rows that are just done, also those of an earlier run.
 
+    Returns:
+        What was skipped, if the job skips: ``file``, ``row`` (None of a broken file), ``reason``.
+        It stands in ``skipped.jsonl`` too.
+
     Raises:
         Vec2SlugError: not every file has its slugs in the end. All files that can be done are, and
-            the message names the first others, such as a file with a bad vector, and its row.
+            the message names the first others, such as a file with a bad vector, and its row. Or
+            another process writes to the folder.
     """
-    waiting = [name for name, rows in files.items() if _rows(job.out / name) != rows]
-    if progress:
-        progress(sum(files.values()) - sum(files[name] for name in waiting))
-    messages: dict[str, str] = {}
-    if waiting:
-        with closing((engine or processes())(partial(_slugs_of, job), waiting)) as ended:
-            for number, message in ended:
-                messages[waiting[number]] = message
-                if progress:
-                    progress(files[waiting[number]])
-    missing = [name for name in waiting if _rows(job.out / name) != files[name]]
+    with one_writer(job.out / "slugs.json"):
+        waiting = [name for name in files if not job.done(name)]
+        if progress:
+            progress(sum(files.values()) - sum(files[name] for name in waiting))
+        messages: dict[str, str] = {}
+        if waiting:
+            with closing((engine or processes())(partial(_slugs_of, job), waiting)) as ended:
+                for number, message in ended:
+                    messages[waiting[number]] = message
+                    if progress:
+                        progress(files[waiting[number]])
+        missing = {n: messages.get(n) or "no slugs" for n in waiting if not job.done(n)}
+        for left in job.out.rglob(".*.parquet"):  # by workers that were killed
+            left.unlink()
+        if job.skip_bad:
+            return _write_skipped(job, files, missing)
     if missing:
-        why = "; ".join(f"{n}: {messages.get(n) or 'no slugs'}" for n in missing[:NAMED])
+        why = "; ".join(f"{name}: {missing[name]}" for name in list(missing)[:NAMED])
         raise Vec2SlugError(
             f"expected slugs of {len(files)} files in {job.out}, but {len(missing)} are missing, "
             f"such as {why}"
         )
-    for left in job.out.rglob(".*.parquet"):  # by workers that were killed
-        left.unlink()
+    return []
+
+
+def _write_skipped(
+    job: SlugJob, files: Mapping[str, int], missing: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """List broken files and bad rows in ``skipped.jsonl``."""
+    skipped: list[dict[str, Any]] = []
+    for name in files:
+        if name in missing:
+            skipped.append({"file": name, "row": None, "reason": missing[name]})
+            continue
+        reasons = pq.read_table(job.out / name, columns=["reason"]).column(0)
+        rows = pc.indices_nonzero(pc.is_valid(reasons)).to_pylist()
+        skipped += [{"file": name, "row": r, "reason": reasons[r].as_py()} for r in rows]
+    with atomic(job.out / "skipped.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in skipped), "utf-8")
+    return skipped
 
 
 def _slugs_of(job: SlugJob, name: str) -> str:
     """Write the slugs of one file; return what is wrong with it, or ""."""
     try:
         with _opened(job.input(name), job.column) as file:
-            if _rows(job.out / name) != file.metadata.num_rows:  # else done, but not reported
-                _write(job, file, job.out / name)
+            if not job.done(name):  # else done, but not reported
+                _write(job, file, name)
     except (Vec2SlugError, OSError, pa.ArrowException) as error:
         return str(error).replace("\n", " ")
     return ""
 
 
-def _write(job: SlugJob, file: ParquetFile, target: Path) -> None:
+def _write(job: SlugJob, file: ParquetFile, name: str) -> None:
     """Write the table of a file of vectors, whole or not at all."""
     names = file.schema_arrow
     key = names.field("id") if "id" in names.names else pa.field("row", pa.int64())
-    schema, predictor, first = pa.schema([key, *SLUGS]), _predictor(job), 0
+    metadata = {SOURCE: file_sha256(job.input(name)).encode()}
+    schema = pa.schema([key, *SLUGS, *([REASON] if job.skip_bad else [])], metadata)
     columns = [job.column, *(["id"] if key.name == "id" else [])]
-    with atomic(target) as temporary, ParquetWriter(temporary, schema) as writer:
+    first = 0
+    with atomic(job.out / name) as temporary, ParquetWriter(temporary, schema) as writer:
         for batch in file.iter_batches(ROWS, columns=columns):
-            vectors = _vectors(batch.column(job.column), predictor.config.input_dim, first)
-            best = [candidates[0] for candidates in predictor.stream(vectors, first=first)]
-            numbers = pa.array(np.arange(first, first + len(best)))
+            numbers = pa.array(np.arange(first, first + len(batch)))
             ids = batch.column("id") if key.name == "id" else numbers
-            slugs, scores = [row.slug for row in best], [row.score for row in best]
-            data = [ids, pa.array(slugs), pa.array(scores, pa.float32())]
+            found = _searched(job, batch.column(job.column), first)
+            data = [ids, *_columns(found)][: len(schema)]
             writer.write_batch(pa.record_batch(data, schema=schema))
-            first += len(best)
+            first += len(batch)
+
+
+def _searched(job: SlugJob, column: pa.Array, first: int) -> list[tuple[Any, ...]]:
+    """Make slug, score and None of each vector, or None twice and the reason of a bad one."""
+    predictor = _predictor(job)
+    vectors, wrong = _vectors(column, predictor.config.input_dim)
+    for row, reason in wrong.items() if not job.skip_bad else ():
+        wanted = f"vectors of width {predictor.config.input_dim}"
+        raise Vec2SlugError(f"expected {wanted}; row {first + row} {reason}")
+    found: list[tuple[Any, ...]] = []
+    for row, candidates in enumerate(predictor.stream(vectors, 1, None, first, job.skip_bad)):
+        if candidates:
+            found.append((*candidates[0], None))
+        else:
+            bad = unit_rows(vectors[row : row + 1])[1].get(0, "has no slug")
+            found.append((None, None, wrong.get(row, bad)))
+    return found
+
+
+def _columns(found: list[tuple[Any, ...]]) -> Iterator[pa.Array]:
+    """Yield the columns of slugs, scores and reasons."""
+    kinds = [field.type for field in (*SLUGS, REASON)]
+    for number, kind in enumerate(kinds):
+        yield pa.array([row[number] for row in found], kind)
 
 
 @lru_cache(1)
@@ -194,16 +266,22 @@ def _predictor(job: SlugJob) -> SlugPredictor:
     return predictor
 
 
-def _vectors(column: pa.Array, width: int, first: int) -> npt.NDArray[Any]:
-    """Read vectors ``[N, width]`` off a column of lists; NaN and zero rows pass."""
+def _vectors(column: pa.Array, width: int) -> tuple[Array, dict[int, str]]:
+    """Read vectors ``[N, width]`` off a column of lists; lists of another length become NaN.
+
+    Returns:
+        The vectors, and what is wrong with each list of another length, by its number.
+    """
     column = column.storage if isinstance(column, pa.ExtensionArray) else column
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy(zero_copy_only=False)
-    bad = np.flatnonzero(lengths != width)
-    if len(bad):
-        got = "none" if lengths[bad[0]] < 0 else f"{lengths[bad[0]]} numbers"
-        raise Vec2SlugError(f"expected vectors of width {width}; row {first + bad[0]} has {got}")
-    values: npt.NDArray[Any] = column.flatten().to_numpy(zero_copy_only=False)
-    return values.reshape(-1, width)
+    right = lengths == width
+    values = column.filter(pa.array(right)).flatten().to_numpy(zero_copy_only=False)
+    vectors = values.reshape(-1, width)
+    if not right.all():
+        spread = np.full((len(column), width), np.nan, np.float64)
+        spread[right], vectors = vectors, spread
+    counts = {row: int(lengths[row]) for row in np.flatnonzero(~right).tolist()}
+    return vectors, {r: "has none" if n < 0 else f"has {n} numbers" for r, n in counts.items()}
 
 
 def _opened(path: Path, column: str) -> ParquetFile:
@@ -228,65 +306,10 @@ def _opened(path: Path, column: str) -> ParquetFile:
     return file
 
 
-def _checked_rows(path: Path, column: str) -> int:
-    """Count the rows of a file of vectors, as `_opened` finds it."""
-    with _opened(path, column) as file:
-        return int(file.metadata.num_rows)
-
-
 def _rows(path: Path) -> int | None:
-    """Count the rows of a file of slugs; None if it is not there or broken."""
+    """Count the rows of a parquet file; None if it is not there or broken."""
     try:
         with ParquetFile(path) as file:
             return int(file.metadata.num_rows)
     except (OSError, pa.ArrowException):
         return None
-
-
-def write_slugs(
-    predictor: SlugPredictor,
-    vectors: npt.NDArray[Any],
-    out: Path,
-    asked: Sequence[str],
-    top_k: int = 1,
-    unique: bool = False,
-    progress: Callable[[int], object] | None = None,
-) -> None:
-    """Write a line ``{"row": 0, "slug": ..., "score": ...}`` a row, or with all ``candidates``.
-
-    What is done stands in ``OUT.part``; it becomes ``out`` when the last row is done.
-
-    Args:
-        predictor: makes the slugs.
-        vectors: ``[N, input_dim]``, memory-mapped if they are many.
-        out: the file, which must not be there yet.
-        asked: what the result depends on beside the arguments here, such as the model's hash.
-        top_k: candidates a row; of 2 or more, a line has the list.
-        unique: whether a short hash of the vector ends the slug.
-        progress: called with the number of rows just done, also those of an earlier run.
-
-    Raises:
-        Vec2SlugError: ``out`` is there; or a part is, of other vectors or settings; or a row is
-            bad, in which case all rows before it are kept.
-    """
-    if out.exists():
-        raise Vec2SlugError(f"expected to write {out} anew, but it is there: remove or rename it")
-    part, note = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.part.json")
-    settings = [*asked, list(vectors.shape), top_k, unique]
-    if not part.exists():
-        note.unlink(missing_ok=True)  # of a part that was removed
-    open_job(note, settings, f"{part} to be of the same vectors and settings", part.exists())
-    done = whole_lines(part)
-    if progress and done:
-        progress(done)
-    with part.open("a", encoding="utf-8") as file:
-        rows = predictor.stream(vectors[done:], top_k, progress, first=done)
-        for row, candidates in enumerate(rows, start=done):
-            if unique:
-                key = vectors[row].tobytes()
-                candidates = [Candidate(with_hash(slug, key), score) for slug, score in candidates]
-            named = [{"slug": slug, "score": round(score, 4)} for slug, score in candidates]
-            content = named[0] if top_k == 1 else {"candidates": named}
-            file.write(json.dumps({"row": row, **content}) + "\n")
-    part.replace(out)
-    note.unlink()

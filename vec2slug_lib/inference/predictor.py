@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -17,17 +17,17 @@ import onnxruntime
 
 from ..common.errors import Vec2SlugError
 from ..common.files import check_file, known_hash, read_json
-from ..common.vectors import Floats, as_array, check_shape, check_vectors
+from ..common.vectors import Array, Floats, as_array, check_shape, check_vectors
 from ..common.vocabulary import Vocabulary
 from .beam_search import Candidate, DecodingConfig, search
 from .mbr import Evidence, MBRConfig, mbr_search
+from .rows import Found, Rows, checked_rows, pieces, results, submit
 from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
 
 if TYPE_CHECKING:
     from .index import Index
 
 Progress = Callable[[int], object]
-Rows = npt.NDArray[Any] | Iterable[npt.NDArray[Any]]
 Precision = Literal["float32", "int8"]
 DEFAULT_MODEL = Path(__file__).resolve().parents[2] / "data/models/vec2slug-minilm-small"
 WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
@@ -86,13 +86,14 @@ class ReleaseConfig:
         try:
             vocab, beams = content["vocab"], content["beam_search"]
             shape = content["model"] | {name: int(content["model"][name]) for name in SHAPE}
+            mbr = MBRConfig.from_json(content["risk"]) if "risk" in content else None
             decoding = DecodingConfig(
                 **{field: beams[key] for field, key in DECODING_KEYS.items()},
                 max_tokens=shape["max_slug_tokens"],
                 stopwords=frozenset(content["stopwords"]),
+                sound_words=mbr is None,  # MBR decoding asks for them itself
             )
             strings = [vocab[str(index)] for index in range(shape["vocab_size"])]
-            mbr = MBRConfig.from_json(content["risk"]) if "risk" in content else None
             return cls(shape, strings, decoding, mbr, _embedder_of(path.parent))
         except (KeyError, TypeError, ValueError) as error:
             raise Vec2SlugError(
@@ -241,7 +242,12 @@ class SlugPredictor:
         return self.predict(self.embedder.embed(texts), progress)
 
     def stream(
-        self, vectors: Rows, k: int = 1, progress: Progress | None = None, first: int = 0
+        self,
+        vectors: Rows,
+        k: int = 1,
+        progress: Progress | None = None,
+        first: int = 0,
+        skip_bad: bool = False,
     ) -> Iterator[list[Candidate]]:
         """Yield the candidates of each row, in order, as they come; rows may be without end.
 
@@ -250,9 +256,10 @@ class SlugPredictor:
             k: candidates of a row.
             progress: called with the number of rows just done.
             first: number of the first row, for messages.
+            skip_bad: whether a bad row has no candidates, instead of being an error.
 
         Raises:
-            Vec2SlugError: as :meth:`predict`, when the row is reached.
+            Vec2SlugError: as :meth:`predict`, when the row is reached: those before are yielded.
         """
         if k < 1:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
@@ -262,38 +269,48 @@ class SlugPredictor:
         if isinstance(vectors, np.ndarray):
             size = max(min(size, -(-len(vectors) // workers)), 1)  # few rows are shared out too
             if len(vectors) == 1:  # not worth a thread
-                yield from _done(self._search(vectors, k, width, first), progress)
+                yield from results(self._search(vectors, k, width, first), progress, skip_bad)
                 return
-        pieces = _pieces(vectors, size)
-        waiting: deque[Future[list[list[Candidate]]]] = deque()
+        work = partial(self._search, k=k, width=width)
+        waiting: deque[Future[list[Found]]] = deque()
         with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
             try:
-                for begin, piece in pieces:
-                    waiting.append(pool.submit(self._search, piece, k, width, first + begin))
+                for future in submit(pool, work, pieces(vectors, size), first):
+                    waiting.append(future)
                     if len(waiting) > workers:
-                        yield from _done(waiting.popleft().result(), progress)
+                        yield from results(waiting.popleft().result(), progress, skip_bad)
                 while waiting:
-                    yield from _done(waiting.popleft().result(), progress)
+                    yield from results(waiting.popleft().result(), progress, skip_bad)
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _search(
-        self, rows: npt.NDArray[Any], k: int, width: int, first: int
-    ) -> list[list[Candidate]]:
+    def _search(self, rows: Sequence[Array] | Array, k: int, width: int, first: int) -> list[Found]:
         """Search and choose candidates of a few rows; the first has the number ``first``."""
-        checked = check_vectors(rows, self.config.input_dim, first)
+        unit, bad = checked_rows(rows, self.config.input_dim)
+        good = [row for row in range(len(rows)) if row not in bad]
+        searched = iter(self._candidates(unit[good], k, width) if good else [])
+        expected = f"expected finite non-zero vectors of shape [N, {self.config.input_dim}]"
+        return [
+            Vec2SlugError(f"{expected}; row {first + row} {bad[row]}")
+            if row in bad
+            else next(searched)
+            for row in range(len(rows))
+        ]
+
+    def _candidates(self, unit: Floats, k: int, width: int) -> list[list[Candidate]]:
+        """Search and choose candidates of unit rows."""
         vocabulary, config, mbr = self.vocabulary, self.config.decoding, self.config.mbr
-        stepper = self._stepper(width, len(rows))
+        stepper = self._stepper(width, len(unit))
         if mbr is None:
             config = replace(config, beam_width=width)
-            return search(stepper, checked, vocabulary, config, k, len(rows)).candidates
+            return search(stepper, unit, vocabulary, config, k, len(unit)).candidates
         evidence = Evidence(
             stepper.word_logits,
             self.index.word_probabilities if self.index else None,
             self.embedder.embed if self.embedder else None,
         )
         mbr = replace(mbr, beam_width=width)
-        beams = mbr_search(stepper, checked, vocabulary, config, mbr, evidence)
+        beams = mbr_search(stepper, unit, vocabulary, config, mbr, evidence)
         return [candidates[:k] for candidates in beams.candidates]
 
     def _stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
@@ -317,48 +334,3 @@ def _check_fit(
     if embedder and embedder.dimensions != config.input_dim:
         widths = f"{config.input_dim} numbers, got {embedder.dimensions}"
         raise Vec2SlugError(f"expected an embedder of {widths} for {folder}")
-
-
-def _pieces(vectors: Rows, size: int) -> Iterator[tuple[int, npt.NDArray[Any]]]:
-    """Cut rows into blocks of ``size``, each with the number of its first."""
-    if isinstance(vectors, np.ndarray):
-        for begin in range(0, len(vectors), size):
-            yield begin, vectors[begin : begin + size]
-        return
-    if not isinstance(vectors, Iterable):
-        raise Vec2SlugError(f"expected an array or rows of vectors, got {type(vectors).__name__}")
-    rows: list[npt.NDArray[Any]] = []
-    begin = 0
-    for row in vectors:
-        rows.append(as_array(row))
-        if len(rows) == size:
-            yield begin, _stack(rows, begin)
-            rows, begin = [], begin + size
-    if rows:
-        yield begin, _stack(rows, begin)
-
-
-def _stack(rows: list[npt.NDArray[Any]], begin: int) -> npt.NDArray[Any]:
-    """Stack rows, which must be of one shape."""
-    shapes = {row.shape for row in rows}
-    if len(shapes) > 1:
-        raise Vec2SlugError(f"expected rows of one shape from row {begin} on, got {shapes}")
-    return np.stack(rows)
-
-
-def _done(rows: list[list[Candidate]], progress: Progress | None) -> Iterator[list[Candidate]]:
-    """Report rows as done, and yield their candidates."""
-    if progress:
-        progress(len(rows))
-    yield from rows
-
-
-def with_hash(slug: str, key: bytes, length: int = 5) -> str:
-    """Make a slug unique by a short stable hash, as in ``amelia-earhart-f86ab``.
-
-    Args:
-        slug: any slug.
-        key: what identifies the item, such as the bytes of its text or vector.
-        length: hexadecimal digits, four bits each.
-    """
-    return f"{slug}-{hashlib.sha256(key).hexdigest()[:length]}"

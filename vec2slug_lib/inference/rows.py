@@ -1,0 +1,87 @@
+"""Rows of vectors on their way through a predictor: cut into pieces, checked, and told apart.
+
+A bad row costs itself alone: what comes before it is done, and what is wrong is said in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from ..common.errors import Vec2SlugError
+from ..common.vectors import Array, Floats, as_array, check_shape, unit_rows
+from .beam_search import Candidate
+
+Rows = Array | Iterable[Array]
+Found = list[Candidate] | Vec2SlugError  # of a row, or what is wrong with it
+
+
+def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Array] | Array]]:
+    """Cut rows into blocks of ``size``, each with the number of its first."""
+    if isinstance(vectors, np.ndarray):
+        for begin in range(0, len(vectors), size):
+            yield begin, vectors[begin : begin + size]
+        return
+    if not isinstance(vectors, Iterable):
+        raise Vec2SlugError(f"expected an array or rows of vectors, got {type(vectors).__name__}")
+    rows: list[Array] = []
+    begin = 0
+    try:
+        for row in vectors:
+            rows.append(as_array(row))
+            if len(rows) == size:
+                yield begin, rows
+                rows, begin = [], begin + size
+    except Exception:  # of the iterable: the rows before it come first
+        if rows:
+            yield begin, rows
+        raise
+    if rows:
+        yield begin, rows
+
+
+def submit(
+    pool: ThreadPoolExecutor,
+    work: Callable[..., list[Found]],
+    pieces: Iterator[tuple[int, Sequence[Array] | Array]],
+    first: int,
+) -> Iterator[Future[list[Found]]]:
+    """Submit pieces; an error in reading them is raised when its turn comes, as those of work."""
+    try:
+        for begin, piece in pieces:
+            yield pool.submit(work, piece, first=first + begin)
+    except Exception as error:
+        failed: Future[list[Found]] = Future()
+        failed.set_exception(error)
+        yield failed
+
+
+def checked_rows(rows: Sequence[Array] | Array, width: int) -> tuple[Floats, dict[int, str]]:
+    """Bring rows to unit length as `unit_rows`; in a list, those of another shape are bad too."""
+    if isinstance(rows, np.ndarray):
+        check_shape(rows, width)
+        return unit_rows(rows)
+    wrong = {
+        number: f"has the shape {list(row.shape)}"
+        for number, row in enumerate(rows)
+        if row.shape != (width,) or row.dtype.kind not in "fiub"
+    }
+    none = np.full(width, np.nan)
+    unit, bad = unit_rows(np.stack([none if n in wrong else row for n, row in enumerate(rows)]))
+    return unit, bad | wrong
+
+
+def results(
+    rows: list[Found], progress: Callable[[int], object] | None, skip_bad: bool
+) -> Iterator[list[Candidate]]:
+    """Yield the candidates of each row, and report it as done; a bad one is an error or empty."""
+    for row in rows:
+        if isinstance(row, Vec2SlugError):
+            if not skip_bad:
+                raise row
+            row = []
+        yield row
+        if progress:
+            progress(1)
