@@ -78,7 +78,7 @@ def step_hours(records: Mapping[str, Any], documents: int) -> dict[str, float]:
         documents: how many.
     """
     scaling, embedding = records["scaling"], records["embedding"]
-    minilm = max(embedding["documents_a_second"][kind] for kind in ("bfloat16", "float32"))
+    minilm = embedding["documents_a_second"]["float32"]  # what slugs depend on is never rougher
     slug = records["inference"]["models"]["small"]["throughput"]["int8"]["median"] / 1000
     # Topics are as many as the root of the rows, so a row takes longer by that root.
     growth = (documents / scaling["steps"]["clustering"]["measured"][-1]["rows"]) ** 0.5

@@ -32,9 +32,9 @@ RECORDS = {
 
 def test_hours_by_hand():
     hours = ch16_scale.step_hours(RECORDS, 10_000)
-    # 10,000 documents: 90 s of 4 workers; 1,000 s of 2 threads; 18 s of 2 cores; 360 s of 2 cores,
+    # 10,000 documents: 90 s of 4 workers; 2,000 s of 2 threads; 18 s of 2 cores; 360 s of 2 cores,
     # ten times as long a row since there are a hundred times as many; 360 s of 2 cores.
-    wanted = [360, 2000, 36, 7200, 720]
+    wanted = [360, 4000, 36, 7200, 720]
     assert [3600 * value for value in hours.values()] == pytest.approx(wanted)
     frame = ch16_scale.hours_table(hours, 5.0)
     assert frame["GPU-hours"].dropna().to_dict() == {"train 3i, on a GPU": 5}

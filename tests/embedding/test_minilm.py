@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.data.examples import load_examples
 from vec2slug_lib.embedding import minilm
 from vec2slug_lib.embedding.minilm import MiniLMEmbedder, by_length
+from vec2slug_lib.inference.predictor import SlugPredictor
 
 TEXTS = [
     "A cat sat on the mat.",
@@ -23,6 +25,21 @@ TEXTS = [
     "def f(x):\n\treturn x ** 2  # code",
     "1234567890 3.14159 2026-11-21",
     "a",
+]
+
+
+# The slug of the first one changed with the second beside it, in bfloat16.
+PAIR = [
+    "Red cells keep for five or six weeks in a refrigerator and go to people with severe "
+    "anaemia or heavy bleeding. Trials in which nymphs were placed in water containers have "
+    "reduced larvae, but releasing adults into a garden achieves little, because they fly "
+    "away. Monks walk through the streets in the morning to receive rice and curry, and "
+    "giving it earns merit for the householder.",
+    "King Mindon had the Pali scriptures carved on 729 marble slabs at Mandalay, each under a"
+    " small white shrine of its own, and called a great council there in 1871. In most cases "
+    "a clot blocks an artery; less often a vessel bursts and blood presses on the tissue "
+    "around it. For that reason donors have to wait between visits, and the required interval"
+    " differs from country to country.",
 ]
 
 
@@ -176,18 +193,17 @@ def test_other_weights_are_refused(tmp_path, monkeypatch):
         MiniLMEmbedder()
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "dtype"),
-    [
-        ({"amx_bf16": True}, torch.bfloat16),
-        ({"amx_bf16": False, "avx512_bf16": True}, torch.bfloat16),
-        ({"avx512_f": True}, torch.float32),
-        ({}, torch.float32),
-    ],
-)
-def test_precision_follows_the_processor(monkeypatch, capabilities, dtype):
+@pytest.mark.parametrize("capabilities", [{"amx_bf16": True, "avx512_bf16": True}, {}])
+def test_vectors_are_float32_on_any_processor(monkeypatch, alone, capabilities):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert minilm.fastest_dtype(torch.device("cpu")) == dtype
+    together = MiniLMEmbedder("cpu").embed(TEXTS)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+def test_a_slug_does_not_depend_on_the_texts_beside_it(exact):
+    predictor = SlugPredictor.from_dir(precision="int8", embedder=exact)
+    texts = [example.text for example in load_examples()] + PAIR
+    assert predictor.predict_texts(texts) == [predictor.predict_texts([text])[0] for text in texts]
 
 
 def test_no_network_and_no_heavy_import():

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.experiments.table import (
@@ -7,6 +8,7 @@ from vec2slug_lib.experiments.table import (
     decoder_config,
     find_experiment,
     mlp_config,
+    multiplies_bfloat16,
     pretraining,
     training_config,
 )
@@ -81,3 +83,17 @@ def test_the_rate_of_a_fixed_number_of_passes_falls_to_zero():
 def test_unknown_names_list_the_known(name, message):
     with pytest.raises(Vec2SlugError, match=message):
         find_experiment(name)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "native"),
+    [
+        ({"amx_bf16": True}, True),
+        ({"amx_bf16": False, "avx512_bf16": True}, True),
+        ({"avx512_f": True}, False),
+        ({}, False),
+    ],
+)
+def test_training_is_in_bfloat16_where_the_processor_has_it(monkeypatch, capabilities, native):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert multiplies_bfloat16("cpu") == native

@@ -1,8 +1,8 @@
 """all-MiniLM-L6-v2, run locally: weights from a Python package, no network at any time.
 
 The encoder is written out in plain torch because importing ``transformers.BertModel`` takes longer
-than everything else that one slug from the command line needs, and because it leaves room for the
-two things that make it fast: batches without padding, and bfloat16 where the processor has it.
+than everything else that one slug from the command line needs, and because it leaves room for
+batches without padding, which make it fast.
 """
 
 from __future__ import annotations
@@ -76,16 +76,6 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     if digest != WEIGHTS_SHA256:
         raise Vec2SlugError(f"expected {path} with SHA-256 {WEIGHTS_SHA256}, found {digest}")
     return safetensors.torch.load(data)
-
-
-def fastest_dtype(device: torch.device) -> torch.dtype:
-    """Choose bfloat16 where the hardware multiplies it (CUDA, AMX, AVX512-BF16), else float32."""
-    if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        native = any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
-    return torch.bfloat16 if native else torch.float32
 
 
 class Layer(NamedTuple):
@@ -197,20 +187,20 @@ def _one_thread_a_call() -> Iterator[None]:
 class MiniLMEmbedder:
     """Sentence embeddings of all-MiniLM-L6-v2 (mean over tokens, unit norm).
 
-    In bfloat16 a vector depends on the texts embedded with it only in its last bits (cosine above
-    0.999 between batches); with the same texts in the same order, it is the same bytes.
+    A vector depends on the texts embedded with it by rounding alone (1e-6); with the same texts in
+    the same order, it is the same bytes. In bfloat16 that rounding would change slugs.
     """
 
     key = DEFAULT
     name = EMBEDDERS[DEFAULT].model
     dimensions = WIDTH
 
-    def __init__(self, device: str | None = None, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, device: str | None = None, dtype: torch.dtype = torch.float32) -> None:
         """Load the weights.
 
         Args:
             device: "cpu" or "cuda"; by default CUDA where there is one.
-            dtype: torch.float32 or torch.bfloat16; by default the faster one of the device.
+            dtype: of the products; torch.bfloat16 is faster where the hardware has it, and rough.
 
         Raises:
             Vec2SlugError: the weights' package is missing, or not the published weights.
@@ -218,7 +208,7 @@ class MiniLMEmbedder:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         folder = model_folder()
         weights = load_weights(folder / "model.safetensors")
-        self.encoder = Encoder(weights, self.device, dtype or fastest_dtype(self.device))
+        self.encoder = Encoder(weights, self.device, dtype)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(MAX_TOKENS)
         self.tokenizer.no_padding()

@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 import torch
 
 from ..common.errors import Vec2SlugError
-from ..embedding.minilm import fastest_dtype
 from ..model.decoder import DecoderConfig
 from ..model.mlp import MLPConfig
 from ..training.trainer import TrainingConfig
@@ -227,6 +226,14 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def multiplies_bfloat16(device: str) -> bool:
+    """Tell whether the hardware itself multiplies bfloat16 (CUDA, AMX, AVX512-BF16)."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
 def training_config(experiment: Experiment, preset: Preset, rows: int) -> TrainingConfig:
     """Return the study's training constants with the preset's budget: one rule for all.
 
@@ -247,5 +254,5 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
         evaluate_every=min(steps, preset.evaluate_every),
         long_slugs="truncate" if cut else "drop",
         label_smoothing=0.1 if experiment.eos_calibration else 0.0,
-        bf16=fastest_dtype(torch.device(default_device())) == torch.bfloat16,
+        bf16=multiplies_bfloat16(default_device()),
     )
