@@ -101,7 +101,7 @@ def address(number: int, slug: str) -> str:
 
 def make_documents(inputs: Inputs) -> None:
     """Shards as FineWeb has them, with the columns that the filters add; and all in one file."""
-    from vec2slug_lib.data.corpus import SCHEMA
+    from vec2slug_lib.data.filters import SCHEMA
 
     (shards := inputs.folder / SHARDS).mkdir()
     with pq.ParquetWriter(inputs.folder / DOCUMENTS, SCHEMA) as whole:

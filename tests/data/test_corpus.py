@@ -22,7 +22,9 @@ from prose import PROSE
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.data import corpus, deduplicate
-from vec2slug_lib.data.readers import open_source, split_front_matter
+from vec2slug_lib.data.filters import SCHEMA
+from vec2slug_lib.data.front_matter import split_front_matter
+from vec2slug_lib.data.sources import open_source
 from vec2slug_lib.embedding.minilm import model_folder
 
 TOKENIZER = model_folder() / "tokenizer.json"
@@ -143,7 +145,7 @@ def test_markdown_folder(tmp_path):
 
 
 def test_front_matter():
-    assert split_front_matter("---\na: 1\n---\nbody") == ({"a": 1}, "body")
+    assert split_front_matter("---\na: 1\n---\nbody") == ({"a": "1"}, "body")
     assert split_front_matter("no front matter") == ({}, "no front matter")
     assert split_front_matter("---\nnever closed") == ({}, "---\nnever closed")
 
@@ -256,14 +258,14 @@ def test_global_filters_are_those_of_a_plain_loop(ranks):
         for rank, pages in enumerate(ranks):
             rest = {"title": "", "source": f"{rank}", "license": ""}
             made = [{**page, **rest, "token_count": i} for i, page in enumerate(pages)]
-            table = pa.Table.from_pylist(made, schema=corpus.SCHEMA)
+            table = pa.Table.from_pylist(made, schema=SCHEMA)
             pq.write_table(table, folder / f"000_{rank:05}.parquet", row_group_size=4)
             rows += made
         steps = deduplicate.global_filters(folder, folder / "out" / "documents.parquet")
         found = pq.read_table(folder / "out" / "documents.parquet")
         assert [path.name for path in (folder / "out").iterdir()] == ["documents.parquet"]
     kept, counts = plainly_filtered(rows)
-    assert found.schema.names == corpus.SCHEMA.names
+    assert found.schema.names == SCHEMA.names
     assert found.to_pylist() == [{name: row[name] for name in found.schema.names} for row in kept]
     assert [step["kept"] for step in steps] == counts
     dropped = [sum(step["dropped"].values()) for step in steps]

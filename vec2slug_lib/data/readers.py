@@ -1,167 +1,316 @@
-"""Readers of raw documents: FineWeb-shaped parquet (local or on a hub), JSON lines, Markdown.
+"""Readers of raw documents: parquet in FineWeb's shape, JSON lines, Markdown, packed or plain.
 
-Each reader is a datatrove reader, so files are sharded over ranks. Every row becomes a document,
-a broken one too: its ``defect`` names what is wrong, and the first filter counts and drops it.
+What a file is, its content says. Every row becomes a document, a broken one too: its ``defect``
+names what is wrong, and the first filter counts and drops it.
 """
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import IO, Any
 
 import pyarrow as pa
-import yaml
 from datatrove.data import Document
-from datatrove.io import get_datafolder
+from datatrove.io import DataFolder
 from datatrove.pipeline.readers.base import BaseDiskReader
 
 from ..common.errors import Vec2SlugError
 from ..common.parquet import open_parquet
+from .compression import Content, open_content
+from .front_matter import FENCED, decode, page_address, split_front_matter
 
 COLUMNS = ("id", "url", "text", "title", "source", "license")
-FINEWEB_EDU = "hf://datasets/HuggingFaceFW/fineweb-edu/sample/10BT"
+BROKEN = "broken_file"  # the defect of the row at which a file breaks off
+
+Row = dict[str, Any] | str  # a raw row, or the defect of one that is no record
+
+JSON_START = re.compile(r'\s*(\{\s*["}]|\[\s*[\[{\]])')
+MAGIC = {
+    b"PAR1": "parquet", b"PK\x03\x04": "ZIP archive", b"7z\xbc\xaf": "7z archive",
+    b"Rar!": "RAR archive", b"\x04\x22\x4d\x18": "LZ4", b"\xff\x06\x00\x00sNaPpY": "Snappy",
+    b"ARROW1": "Arrow file", b"Obj\x01": "Avro", b"ORC": "ORC", b"PARE": "encrypted parquet",
+    b"SQLite format 3": "SQLite database", b"\x89HDF": "HDF5", b"\x93NUMPY": "NumPy array",
+    b"version https://git-lfs": "Git LFS pointer",
+}  # fmt: skip
+READABLE = ("parquet", "JSON", "Markdown")
+# Of these a folder may not hold one beside its documents: there may be documents in it.
+ROWS_ELSEWHERE = {*MAGIC.values(), "tar archive", "table of separated values"} - {*READABLE}
+PACKED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz", ".zip")
+JSON_ENDINGS = (".jsonl", ".ndjson", ".json")
+PARQUET_ENDINGS = (".parquet", ".pq")
+MARKDOWN_ENDINGS = (".md", ".markdown", ".mdown", ".mkd", ".mdx", ".qmd", ".rmd")
+TABLE_ENDINGS = (".csv", ".tsv")
 
 
-def as_document(row: dict[str, Any], fallback_id: str) -> Document:
+def ending(path: str) -> str:
+    """Return the ending of a file's name in lower case, without that of its compression."""
+    name = PurePosixPath(path.lower())
+    while name.suffix in PACKED_ENDINGS:
+        name = name.with_suffix("")
+    return name.suffix
+
+
+def kind_of(head: bytes, path: str) -> str:
+    """Tell what a file is: one of ``READABLE``, or a description of something else.
+
+    Args:
+        head: its first bytes, without compression.
+        path: its name, which decides only between texts that could be both, and where the content
+            says nothing.
+    """
+    known = next((kind for magic, kind in MAGIC.items() if head.startswith(magic)), "")
+    known = known or ("tar archive" if head[257:262] == b"ustar" else "")
+    if known or not head:
+        return known or "empty file"
+    text, end = _shown(head), ending(path)
+    if end in MARKDOWN_ENDINGS:
+        return "Markdown"
+    if JSON_START.match(text):
+        return "JSON"
+    if "\0" in text:
+        return "parquet" if end in PARQUET_ENDINGS else "binary data"
+    if re.match(r"\s*<(!doctype|html|\?xml)", text, re.IGNORECASE):
+        return "HTML page"
+    if FENCED.match(text) and end in ("", ".txt", ".text"):
+        return "Markdown"
+    if end in JSON_ENDINGS:
+        return "JSON"
+    return "table of separated values" if end in TABLE_ENDINGS else "text"
+
+
+def holds_rows(kind: str, path: str) -> bool:
+    """Tell whether a file that is not readable may hold documents all the same."""
+    named_so = ending(path) in (*JSON_ENDINGS, *PARQUET_ENDINGS) or path.endswith(PACKED_ENDINGS)
+    return kind in ROWS_ELSEWHERE or (kind != "empty file" and named_so)
+
+
+def _shown(head: bytes) -> str:
+    """Decode the first bytes of a file as far as that goes."""
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return head[: len(head) // 2 * 2].decode("utf-16", "replace")
+    return head.decode("utf-8-sig", "replace").replace("\r\n", "\n")
+
+
+def as_document(row: Row, path: str, number: int) -> Document:
     """Make a document of a raw row, with ``metadata["defect"]`` where the row cannot be used.
 
     Defects: ``bad_encoding`` (bytes that are not UTF-8, lone surrogates), ``no_url``, ``no_text``,
-    ``bad_row`` (not a record at all).
+    ``bad_row`` (not a record at all, or a text or address that is none).
+
+    Args:
+        row: the row, or its defect.
+        path: of its file; with ``number`` it is the id of a row that brings none.
+        number: of the row in its file, from 0.
     """
-    values, defect = {}, row.get("defect", "")
+    record, defect = (row, "") if isinstance(row, dict) else ({}, row)
+    values = {}
     for name in COLUMNS:
-        value = row.get(name)
-        try:
-            value = value.decode() if isinstance(value, bytes) else str(value or "")
-            value.encode()
-        except UnicodeError:
-            value, defect = "", defect or "bad_encoding"
-        values[name] = value.strip()
+        value, fault = _as_text(name, record.get(name))
+        values[name], defect = value.strip(), defect or fault
     for name in ("url", "text"):
         defect = defect or ("" if values[name] else f"no_{name}")
-    document_id = values.pop("id") or fallback_id
+    document_id = values.pop("id") or f"{path}/{number}"
     text = values.pop("text")
-    return Document(text=text, id=document_id, metadata={**values, "defect": defect})
+    place = {"defect": defect, "file": path, "row": number}
+    return Document(text=text, id=document_id, metadata={**values, **place})
 
 
-class RowReader(BaseDiskReader):  # type: ignore[misc]
-    """Reader whose subclasses say how the rows of one file are found."""
-
-    name = "rows"
-
-    def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """Yield the raw rows of one file."""
-        raise NotImplementedError
-
-    def read_file(self, filepath: str) -> Iterator[Document]:
-        """Yield the documents of one file; a row that brings no id gets a stable one."""
-        for index, row in enumerate(self.rows(filepath)):
-            yield as_document(row, f"{filepath}/{index}")
-
-
-class ParquetRows(RowReader):
-    """Reader of parquet in FineWeb's shape; only the columns that exist are read."""
-
-    def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """Yield rows of bytes, so that one undecodable value does not lose its batch."""
-        with self.data_folder.open(path, "rb") as handle:
-            try:
-                file = open_parquet(handle)
-            except pa.ArrowInvalid as error:
-                raise Vec2SlugError(f"expected a whole parquet file, {path}: {error}") from error
-            columns = [name for name in COLUMNS if name in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=1000, columns=columns):
-                yield from pa.table(
-                    {name: _as_bytes(batch.column(name)) for name in columns}
-                ).to_pylist()
+def _as_text(name: str, value: Any) -> tuple[str, str]:
+    """Turn a value of a row into text; also return its defect, or ""."""
+    if isinstance(value, (list, tuple, dict)) and name in ("url", "text"):
+        return "", "bad_row"
+    if isinstance(value, bytes):
+        try:
+            return value.decode(), ""
+        except UnicodeDecodeError:  # an id may be a hash
+            return (value.hex(), "") if name == "id" else ("", "bad_encoding")
+    if isinstance(value, (list, tuple)):  # such as several licences
+        value = ", ".join(item for item in value if isinstance(item, str))
+    if value is None or isinstance(value, (dict, bool)) or value != value:
+        return "", ""
+    text = str(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "bad_encoding"
+    return text, ""
 
 
-def _as_bytes(column: pa.Array) -> pa.Array:
-    """Turn a column into bytes, undecoded."""
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        column = column.cast(pa.string())
-    return column.cast(pa.large_binary())
+def parquet_rows(source: IO[bytes]) -> Iterator[Row]:
+    """Yield the rows of a parquet file; only the columns that we know are read.
+
+    Raises:
+        Exception: the file is damaged; all rows before that are yielded. Arrow's kinds of errors
+            have no more in common.
+    """
+    file = open_parquet(source)
+    columns = [name for name in COLUMNS if name in file.schema_arrow.names]
+    for batch in file.iter_batches(batch_size=1000, columns=columns):
+        values = [_values(batch.column(name)) for name in columns]
+        for number in range(len(batch)):
+            yield {name: each[number] for name, each in zip(columns, values, strict=True)}
 
 
-class JsonLines(RowReader):
-    """Reader of JSON lines, plain or compressed; a line that is no object is a ``bad_row``."""
+def _values(column: pa.Array) -> list[Any]:
+    """List the values of a column; strings stay bytes, so that a bad one does not lose the rest."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        column = column.cast(pa.large_binary())
+    try:
+        return list(column.to_pylist())
+    except (ValueError, OverflowError):  # bad UTF-8 in a list, a date beyond all calendars
+        return [_value(scalar) for scalar in column]
 
-    def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """Yield one row a line; empty lines are passed over."""
-        with self.data_folder.open(path, "rb", compression="infer") as handle:
-            for line in handle:
-                if line.strip():
-                    yield _json_row(line)
+
+def _value(scalar: pa.Scalar) -> Any:
+    """Return a scalar's value, or bytes that are no text where it has none."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return b"\xff"
 
 
-def _json_row(line: bytes) -> dict[str, Any]:
+def json_rows(content: Content) -> Iterator[Row]:
+    """Yield the rows of JSON lines, or of JSON whose objects span lines, in an array or not."""
+    stream: IO[bytes] = content.stream()
+    if content.head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        recoded = io.TextIOWrapper(stream, "utf-16", "surrogatepass", "\n")
+        lines: Iterator[bytes] = (line.encode(errors="surrogatepass") for line in recoded)
+    else:
+        lines = iter(stream)
+    if _spans_lines(_shown(content.head)):
+        text = b"".join(lines).decode("utf-8-sig", "surrogateescape")
+        yield from (row if isinstance(row, dict) else "bad_row" for row in _json_values(text))
+    else:
+        yield from (_json_row(line) for line in lines if line.strip())
+
+
+def _spans_lines(text: str) -> bool:
+    """Tell JSON lines from an array of objects and from objects of several lines each.
+
+    A broken first line does not make it one of the latter.
+    """
+    first, second = [*(line.strip() for line in text.split("\n") if line.strip()), "", ""][:2]
+    if first.startswith("["):
+        return re.fullmatch(r"\[\s*(\{.*)?", first) is not None
+    return not first.endswith("}") and second != "" and not second.startswith("{")
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """Yield the values of an array, or values that follow one another.
+
+    Raises:
+        ValueError, RecursionError: at the first that is broken, or an array that does not end.
+    """
+    gap, decoder = re.compile(r"[\s,]*"), json.JSONDecoder()
+    at = gap.match(text).end()  # type: ignore[union-attr]
+    if array := text.startswith("[", at):
+        at = gap.match(text, at + 1).end()  # type: ignore[union-attr]
+    while at < len(text) and not (array and text[at] == "]"):
+        value, at = decoder.raw_decode(text, at)
+        yield value
+        at = gap.match(text, at).end()  # type: ignore[union-attr]
+    if array and text[at:].strip() != "]":
+        raise ValueError("the array does not end where the file does")
+
+
+def _json_row(line: bytes) -> Row:
     """Parse a line, or name its defect."""
     try:
         row = json.loads(line)
     except UnicodeDecodeError:
-        return {"defect": "bad_encoding"}
-    except json.JSONDecodeError:
-        return {"defect": "bad_row"}
-    return row if isinstance(row, dict) else {"defect": "bad_row"}
+        return "bad_encoding"
+    except (ValueError, RecursionError):  # ValueError also for a number of too many digits
+        return "bad_row"
+    return row if isinstance(row, dict) else "bad_row"
 
 
-class MarkdownFolder(RowReader):
-    """Reader of Markdown with YAML front matter; without a ``url`` there, the path is it."""
-
-    def rows(self, path: str) -> Iterator[dict[str, Any]]:
-        """Yield the one row of a file."""
-        with self.data_folder.open(path, "rb") as handle:
-            raw: bytes = handle.read()
-        try:
-            meta, body = split_front_matter(raw.decode())
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            undecodable = isinstance(error, UnicodeDecodeError)
-            yield {"defect": "bad_encoding" if undecodable else "bad_row"}
-            return
-        url = meta.get("url") or meta.get("permalink") or str(PurePosixPath(path).with_suffix(""))
-        yield {"id": path, **meta, "url": url, "text": body}
-
-
-def split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Split a Markdown text into front matter, an empty dict if there is none, and body."""
-    if not text.startswith("---\n"):
-        return {}, text
-    head, mark, body = text[4:].partition("\n---")
-    meta = yaml.safe_load(head) if mark else None
-    return (meta, body.lstrip("-\n")) if isinstance(meta, dict) else ({}, text)
-
-
-READERS: dict[str, type[RowReader]] = {
-    "*.parquet": ParquetRows,
-    "*.jsonl*": JsonLines,
-    "*.md": MarkdownFolder,
-}
-
-
-def open_source(source: str) -> tuple[RowReader, int]:
-    """Open a source: a reader for it, and the number of its files.
+def markdown_row(raw: bytes, path: str, home: str) -> Row:
+    """Make the one row of a Markdown file.
 
     Args:
-        source: a folder or file with parquet, JSON lines or Markdown, any address that fsspec
-            opens (``hf://datasets/...``), or ``fineweb-edu`` for the study's own sample.
-
-    Raises:
-        Vec2SlugError: nothing readable is there.
+        raw: its bytes.
+        path: of the file, within its folder.
+        home: name of the folder.
     """
-    address = FINEWEB_EDU if source == "fineweb-edu" else source
-    if Path(address).is_file():
-        file = Path(address)
-        for pattern, reader in READERS.items():
-            if file.match(pattern):
-                return reader(str(file.parent), glob_pattern=f"[{file.name[0]}]{file.name[1:]}"), 1
-    else:
-        folder = get_datafolder(address)
-        for pattern, reader in READERS.items():
-            count = len(folder.list_files(glob_pattern=f"**/{pattern}"))
-            if count:
-                return reader(address, glob_pattern=f"**/{pattern}"), count
-    raise Vec2SlugError(
-        f"expected parquet, JSON lines or Markdown files at {source!r}, found none of them"
-    )
+    try:
+        meta, body = split_front_matter(decode(raw))
+    except UnicodeDecodeError:
+        return "bad_encoding"
+    except ValueError:
+        return "bad_row"
+    return {"id": path, **meta, "url": page_address(path, meta, home), "text": body}
+
+
+class DocumentReader(BaseDiskReader):  # type: ignore[misc]
+    """Reader of files of any of our kinds; a rank reads every n-th of them.
+
+    Args:
+        folder: where the files are.
+        files: their paths in it.
+        skip_bad: make a broken file one more row with the defect ``BROKEN``, after all its rows
+            that can be read, instead of raising.
+    """
+
+    name = "documents"
+
+    def __init__(self, folder: DataFolder, files: Sequence[str], skip_bad: bool = False) -> None:
+        super().__init__(folder)
+        self.files, self.skip_bad = list(files), skip_bad
+
+    def run(self, data: Any = None, rank: int = 0, world_size: int = 1) -> Iterator[Document]:
+        """Yield the documents of a rank's files."""
+        for document in self.read_files_shard(self.files[rank::world_size]):
+            self.update_doc_stats(document)
+            yield document
+
+    def read_file(self, filepath: str) -> Iterator[Document]:
+        """Yield the documents of one file.
+
+        Raises:
+            Vec2SlugError: the file is broken, or not ours to read; it and the row are named.
+        """
+        number = 0
+        try:
+            for row in self.rows(filepath):
+                yield as_document(row, filepath, number)
+                number += 1
+        except Exception as error:  # what damaged bytes raise, each package decides for itself
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+            if not self.skip_bad:
+                raise Vec2SlugError(
+                    f"expected a whole {self.kind(filepath)} file, {filepath}, but after {number} "
+                    f"rows: {reason}"
+                ) from error
+            document = as_document(BROKEN, filepath, number)
+            document.metadata["detail"] = reason
+            yield document
+
+    def rows(self, path: str) -> Iterator[Row]:
+        """Yield the raw rows of one file."""
+        with self.data_folder.open(path, "rb") as handle:
+            content = open_content(handle)
+            kind = kind_of(content.head, path)
+            if kind == "parquet":
+                yield from parquet_rows(io.BytesIO(content.read()) if content.packed else handle)
+            elif kind == "JSON":
+                yield from json_rows(content)
+            elif kind == "Markdown":
+                home = PurePosixPath(self.data_folder.path).name
+                yield markdown_row(content.read(), path, home)
+            else:
+                raise ValueError(f"it looks like: {kind}")
+
+    def kind(self, path: str) -> str:
+        """Tell what a file is, as `kind_of`; "readable" if it cannot be opened."""
+        try:
+            with self.data_folder.open(path, "rb") as handle:
+                return kind_of(open_content(handle).head, path)
+        except Exception:  # whatever the file system raises
+            return "readable"

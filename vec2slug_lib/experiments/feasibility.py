@@ -20,7 +20,7 @@ from ..common.errors import Vec2SlugError
 from ..common.files import atomic, write_json
 from ..common.jobs import open_job
 from ..data.filters import MAX_TOKENS, MIN_TOKENS, LanguageFilter, ReadableFilter, TokenCountFilter
-from ..data.readers import open_source
+from ..data.sources import open_source
 from ..evaluation.llm_baseline import Answer, dollars, summary
 
 COLUMNS = ["id", "url", "text", "title", "source", "license", "token_count"]
@@ -83,7 +83,7 @@ def _take(source: str, count: int, tokenizer: Path) -> list[dict[str, Any]]:
 
 def _usable(source: str, tokenizer: Path) -> Iterator[Document]:
     """Yield documents that pass the filters which have nothing to do with an address's slug."""
-    reader, _ = open_source(source)
+    reader = open_source(source).reader()
     lengths = TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS)
     filters: list[BaseFilter] = [ReadableFilter(), LanguageFilter(), lengths]
     for document in reader.run():
