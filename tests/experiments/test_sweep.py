@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import nbformat
 import pandas as pd
@@ -16,6 +17,7 @@ from tiny_notebook import BODY, PARAMETERS, traces, written
 
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.workspace import current, use
 from vec2slug_lib.experiments.sweep import cell_name, grid, sweep
 
 
@@ -45,6 +47,51 @@ def test_different_cells_have_different_names_that_are_file_names(values):
     assert one != other
     assert "/" not in one
     assert len(one) < 200 or len(values[0]) > 100
+
+
+@pytest.mark.parametrize(
+    ("listed", "values"),
+    [
+        ("1e-5,0.00001", [1e-5, 1e-5]),
+        ("[1,2]", [[1, 2]]),
+        ("[1,2],[3]", [[1, 2], [3]]),
+        ("[1,2],plain", [[1, 2], "plain"]),
+        ("'a,b',c", ["a,b", "c"]),
+        ('"a,b",c', ["a,b", "c"]),
+        ("[a,b],c", ["[a,b]", "c"]),
+        ("it's,bob's", ["it's", "bob's"]),
+        ("007,7", ["007", 7]),
+        ("True,None,nan", [True, None, "nan"]),
+        ("😀,naïve", ["😀", "naïve"]),
+    ],
+)
+def test_values_are_read_as_they_were_typed(listed, values):
+    assert [cell["x"] for cell in grid([f"x={listed}"])] == values
+
+
+def test_values_arrive_as_they_were_typed(tmp_path):
+    source = PARAMETERS.replace('name = "plain"', 'name = "plain"\nseeds = [0]\nnothing = None')
+    body = BODY + 'open(f"{folder}/seen", "a").write(repr((rate, name, seeds, nothing)))'
+    notebook = written(tmp_path / "n.ipynb", source, body)
+    options = ["rate=0.00001", "name='😀, é'", "seeds=[1,2]", "nothing=a", f"folder={tmp_path}"]
+    outcome = sweep(notebook, grid(options), tmp_path / "out")
+    assert not outcome.failed
+    assert (tmp_path / "seen").read_text() == "(1e-05, '😀, é', [1, 2], 'a')"
+    assert outcome.table["rate"].tolist() == [1e-5]
+
+
+def test_a_parameter_without_a_kind_may_have_several(notebook, tmp_path):
+    source = PARAMETERS.replace('folder = ""', 'folder = ""\nnothing = None')
+    notebook = written(tmp_path / "n.ipynb", source, BODY)
+    outcome = sweep(notebook, grid(["nothing=a,1"]), tmp_path / "out")
+    assert outcome.table["nothing"].tolist() == ["a", "1"]
+
+
+def test_a_sweep_of_other_data_is_refused(notebook, tmp_path):
+    sweep(notebook, grid(["cap=1"]), tmp_path / "out")
+    other = replace(current(), data=tmp_path)
+    with use(other), pytest.raises(Vec2SlugError, match="data_sha256 is  here"):
+        sweep(notebook, grid(["cap=2"]), tmp_path / "out")
 
 
 def test_what_cannot_run_is_refused_before_anything_starts(notebook, tmp_path):
@@ -137,7 +184,7 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
 def test_a_folder_of_another_notebook_is_refused(notebook, tmp_path):
     sweep(notebook, [{"cap": 10}], tmp_path / "out")
     written(notebook, PARAMETERS, BODY + "\nmore = 1")
-    with pytest.raises(Vec2SlugError, match="this version of the notebook, got another job's"):
+    with pytest.raises(Vec2SlugError, match="this notebook on these data, got another job's"):
         sweep(notebook, [{"cap": 16}], tmp_path / "out")
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,13 @@ from uuid import uuid4
 
 import nbformat
 import pandas as pd
+import yaml
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic
-from ..common.jobs import open_job
+from ..common.files import atomic, file_sha256
+from ..common.jobs import one_writer, open_job
 from ..common.parallel import Engine, cores_each, threads
+from ..common.workspace import current
 from .parameters import check
 
 GLUED = "application/papermill.record/"  # media type of a glued value, before its key
@@ -38,6 +40,8 @@ import os, runpy, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
 runpy.run_module("papermill", run_name="__main__", alter_sys=True)
 """
+# A value in quotes or brackets, else up to the next comma.
+VALUE = re.compile(r"""("[^"]*"|'[^']*'|\[.*?\]|[^,]*)(?:,|$)""")
 Cell = dict[str, Any]  # a value for each swept parameter
 Progress = Callable[[int], object]
 
@@ -60,10 +64,18 @@ def grid(options: Sequence[str]) -> list[Cell]:
         name, equals, listed = option.partition("=")
         if not (name.isidentifier() and equals and listed) or name in values:
             raise Vec2SlugError(f"expected each parameter once, as name=value,value; got {option}")
-        values[name] = [_value(text) for text in listed.split(",")]
+        values[name] = _values(listed)
     if not values:
         raise Vec2SlugError("expected at least one parameter to sweep, such as -p seed=0,1,2")
     return [dict(zip(values, cell, strict=True)) for cell in itertools.product(*values.values())]
+
+
+def _values(listed: str) -> list[Any]:
+    """Read values between commas; commas within quotes or brackets belong to a value."""
+    try:
+        return list(ast.literal_eval(f"[{listed}]"))
+    except (ValueError, SyntaxError):
+        return [_value(text) for text in VALUE.findall(listed)[:-1]]
 
 
 def _value(text: str) -> Any:
@@ -104,10 +116,33 @@ def sweep(
 
     Raises:
         Vec2SlugError: before anything is run: no such notebook, one without a cell of parameters,
-            an unknown parameter, a value of another type, or a folder of another notebook's sweep.
+            an unknown parameter, a value of another type, or a folder of another sweep or in use.
     """
-    job = {"notebook_sha256": _check(notebook, cells, jobs)}
-    open_job(out / "sweep.json", job, f"{out} to hold a sweep of this version of the notebook")
+    job = {"notebook_sha256": _check(notebook, cells, jobs), **_data()}
+    with one_writer(out / "sweep.json"):
+        open_job(out / "sweep.json", job, f"{out} to hold a sweep of this notebook on these data")
+        return _run_missing(notebook, cells, out, jobs, progress, engine)
+
+
+def _data() -> dict[str, str]:
+    """Describe what the chapters read beside their parameters: the data set and the preset."""
+    here = current()
+    pairs = here.data / "pairs.parquet"
+    return {
+        "data_sha256": file_sha256(pairs) if pairs.is_file() else "",
+        "preset": here.preset,
+    }
+
+
+def _run_missing(
+    notebook: Path,
+    cells: Sequence[Cell],
+    out: Path,
+    jobs: int,
+    progress: Progress | None,
+    engine: Engine | None,
+) -> Outcome:
+    """Run the cells that are not done; write the table after each."""
     _clean(out)
     missing = [cell for cell in cells if not (out / f"{cell_name(cell)}.ipynb").is_file()]
     report = progress or (lambda _: None)
@@ -169,7 +204,7 @@ def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
     target, failure = out / f"{name}.ipynb", out / f"{name}.failed.ipynb"
     scratch = out / f"{SCRATCH}{uuid4().hex[:8]}-{name}.ipynb"  # of this try, and no other
     command = [sys.executable, "-c", PAPERMILL, str(notebook), str(scratch)]
-    command += ["--no-progress-bar", "--cwd", str(notebook.parent), "-y", json.dumps(cell)]
+    command += ["--no-progress-bar", "--cwd", str(notebook.parent), "-y", yaml.safe_dump(cell)]
     env = {"OMP_NUM_THREADS": str(cores_each(jobs)), **os.environ}
     read, write = os.pipe()  # nothing is ever written
     try:
@@ -195,6 +230,10 @@ def _write_table(
     paths = [(cell, out / f"{cell_name(cell)}.ipynb") for cell in cells]
     known |= {path: results(path) for _, path in paths if path not in known and path.is_file()}
     table = pd.DataFrame([{**cell, **known[path]} for cell, path in paths if path in known])
+    for name in cells[0] if cells and len(table) else ():
+        kinds = {type(cell[name]) for cell in cells} - {type(None)}
+        if len(kinds) > 1 and not kinds <= {int, float}:  # a column has one kind
+            table[name] = table[name].map(str)
     with atomic(out / "sweep.parquet") as temporary:
         table.to_parquet(temporary)
     return table
