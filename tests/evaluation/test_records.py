@@ -36,7 +36,7 @@ def test_a_record_comes_back_as_written(run):
     assert "slug" not in pd.read_parquet(run.folder / "predictions.parquet")
     pairs = pd.DataFrame({"id": ["a", "b"], "slug": ["x-y", "x-y-z"]})
     pairs.to_parquet(run.folder.parents[1] / "data" / "pairs.parquet")
-    with pytest.raises(Vec2SlugError, match=r"expected the pairs that .* was scored on"):
+    with pytest.raises(Vec2SlugError, match="to be scored on the pairs"):
         _ = opened.predictions
 
 

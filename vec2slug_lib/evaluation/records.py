@@ -7,6 +7,7 @@ them, not in git. A baseline, which is not trained, has neither these nor a hist
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pyarrow.parquet import read_schema
 
 from ..common.errors import Vec2SlugError
 from ..common.files import atomic, read_json, write_json
@@ -70,9 +72,8 @@ class Run:
         Raises:
             Vec2SlugError: the data set is not the one that the record was made on.
         """
-        rows, (pairs, digest) = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
-        if rows.attrs["data"] != digest:
-            raise Vec2SlugError(f"expected the pairs that {self.folder} was scored on, got others")
+        self.check_data()
+        rows, (pairs, _) = pd.read_parquet(self.folder / "predictions.parquet"), _pairs()
         known = pairs.iloc[rows["row"]].reset_index(drop=True)
         return known.join(rows[["prediction", "score"]])
 
@@ -93,6 +94,20 @@ class Run:
         """Say whether every file of the record is there."""
         return not self.missing
 
+    def check_data(self) -> None:
+        """Refuse a record that was scored on other pairs than those of the data set.
+
+        Raises:
+            Vec2SlugError: they are others.
+        """
+        notes = read_schema(self.folder / "predictions.parquet").metadata[b"PANDAS_ATTRS"]
+        theirs, (_, ours) = json.loads(notes)["data"], _pairs()
+        if theirs != ours:
+            raise Vec2SlugError(
+                f"expected {self.folder} to be scored on the pairs {ours[:12]} of the data set, "
+                f"got a record of the pairs {theirs[:12]}: make it anew with --retrain"
+            )
+
     def value(self, metric: str) -> float:
         """Return a metric's value without its interval."""
         return self.metrics[metric]["value"]
@@ -102,7 +117,7 @@ def open_run(experiment: str, preset: str) -> Run:
     """Return the record of an experiment or a baseline, which must be complete.
 
     Raises:
-        Vec2SlugError: no record, or files of it are missing.
+        Vec2SlugError: no record, or files of it are missing, or it was scored on other data.
     """
     run = Run(current().runs / experiment / preset)
     if missing := run.missing:
@@ -110,6 +125,7 @@ def open_run(experiment: str, preset: str) -> Run:
             f"expected a run record of {experiment} in preset {preset}; missing: "
             f"{', '.join(missing)}. Make it with: vec2slug train {experiment} --preset {preset}"
         )
+    run.check_data()
     return run
 
 
