@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..common.files import atomic, read_json, write_json
+from ..common.files import atomic, file_sha256, read_json, write_json
 from ..common.workspace import current, use
 from ..data import build
 from ..data.corpus import build as build_corpus
 from ..data.examples import example_vectors
 from ..embedding.base import Embedder
 from ..embedding.registry import embedder_key
-from ..evaluation.records import open_run
+from ..evaluation.records import Run, open_run
 from ..release.release import export_graphs, export_release
 from .run import record
 from .table import EXPERIMENTS, PRESETS, find
@@ -81,10 +81,7 @@ def check(paper: Paper) -> None:
 
 def make_corpus(paper: Paper, tokenizer: Path, workers: int = 1) -> list[dict[str, Any]]:
     """Filter the documents; return the steps of the funnel."""
-    funnel = paper.out / "corpus" / "funnel.json"
-    if not funnel.is_file():
-        build_corpus(paper.source, paper.out / "corpus", tokenizer, workers)
-    return list(read_json(funnel)["steps"])
+    return list(build_corpus(paper.source, paper.out / "corpus", tokenizer, workers)["steps"])
 
 
 def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dict[str, Any]:
@@ -97,10 +94,17 @@ def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dic
         vectors = example_vectors(embedder)
         with atomic(examples) as temporary:
             np.save(temporary, vectors)
-    card = paper.data / "card.json"
-    if not card.is_file():
+    card, note = paper.data / "card.json", paper.data / "made_of.json"
+    made_of = {
+        "documents_sha256": file_sha256(paper.documents),
+        "vectors_sha256": file_sha256(paper.vectors),
+        "pairs": pairs,
+    }
+    if not (card.is_file() and note.is_file() and read_json(note) == made_of):
+        note.unlink(missing_ok=True)
         funnel, vectors = paper.documents.with_name("funnel.json"), np.load(paper.vectors, "r")
         build.build(paper.documents, vectors, funnel, paper.data, pairs, name)
+        write_json(note, made_of)
     return dict(read_json(card))
 
 
@@ -109,7 +113,8 @@ def make_model(paper: Paper, experiment: str) -> dict[str, Any]:
     with paper.folders():
         run = record(experiment, paper.preset)
         folder = paper.model(experiment)
-        if not (folder / "manifest.onnx.json").is_file():
+        if not _is_released(run, folder):
+            (folder / "manifest.onnx.json").unlink(missing_ok=True)
             export_release(open_run(experiment, paper.preset), folder)
             export_graphs(folder)
         manifest, metrics = run.manifest, run.metrics
@@ -122,6 +127,15 @@ def make_model(paper: Paper, experiment: str) -> dict[str, Any]:
         "metrics": {name: metrics[name] for name in METRICS},
         "release": folder.relative_to(paper.out).as_posix(),
     }
+
+
+def _is_released(run: Run, folder: Path) -> bool:
+    """Tell whether a folder holds the whole release of just this run."""
+    manifests = [folder / f"manifest.{part}.json" for part in ("train", "onnx")]
+    if not all(path.is_file() for path in manifests):
+        return False
+    released = read_json(manifests[0])
+    return all(released.get(key) == value for key, value in run.manifest.items())
 
 
 def write_report(
