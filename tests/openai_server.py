@@ -32,10 +32,13 @@ class OpenAIServer(ThreadingHTTPServer):
         self.injected: Counter[str] = Counter()
         self.embedded: list[str] = []  # texts whose vectors were sent, not by batch
         self.on_request = lambda: None
+        # What the server is like, each time: from a body to a status and an answer, None if good.
+        self.rule = lambda body: None
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, dict] = {}  # in the order of their making
         self.looks = 1  # at a batch until it is over
         self.endings: list[str] = []  # of the next batches: "expire", "errors", "fail"
+        self.hopeless: dict = {}  # texts of batches that get a status of 500, or this value
 
     @property
     def url(self):
@@ -134,7 +137,8 @@ class Handler(BaseHTTPRequestHandler):
         ]
         lines = [self.line(each) for each in reversed(asked)]
         if batch["ending"] == "errors":
-            lines[0]["response"] = {"status_code": 500, "body": {}}
+            body = {"error": {"message": "cannot embed this"}}
+            lines[0]["response"] = {"status_code": 500, "body": body}
         if batch["ending"] == "expire":
             lines = lines[: len(lines) // 2]
         batch["status"] = "expired" if batch["ending"] == "expire" else "completed"
@@ -146,8 +150,15 @@ class Handler(BaseHTTPRequestHandler):
     def line(self, asked):
         """The answer to one line of a batch."""
         width = asked["body"].get("dimensions", self.server.width)
-        data = [{"index": 0, "embedding": vector(asked["body"]["input"], width).tolist()}]
-        response = {"status_code": 200, "body": {"data": data}}
+        fault = self.server.hopeless.get(asked["body"]["input"])
+        values = vector(asked["body"]["input"], width) * (1 if fault is None else fault)
+        response = {
+            "status_code": 200,
+            "body": {"data": [{"index": 0, "embedding": values.tolist()}]},
+        }
+        if fault == 500:
+            body = {"error": {"message": "cannot embed this"}}
+            response = {"status_code": 500, "body": body}
         return {"id": "x", "custom_id": asked["custom_id"], "response": response, "error": None}
 
     def do_POST(self):
@@ -169,8 +180,15 @@ class Handler(BaseHTTPRequestHandler):
         self.server.bodies.append(body)
         self.server.requests.append(body.get("input") or body.get("messages"))
         self.server.on_request()
-        fault = self.server.fault()
-        if self.path not in ("/v1/embeddings", "/v1/chat/completions"):
+        answer = self.server.rule(body)
+        fault = "none" if answer else self.server.fault()
+        if answer == "drop":
+            self.connection.close()
+        elif answer:
+            text = answer[1] if isinstance(answer[1], str) else json.dumps(answer[1])
+            kind = "text/plain" if isinstance(answer[1], str) else "application/json"
+            self.answer(answer[0], text.encode(), {"Content-Type": kind})
+        elif self.path not in ("/v1/embeddings", "/v1/chat/completions"):
             self.answer(404, error(f"no such path: {self.path}"))
         elif fault == "drop":
             self.connection.close()

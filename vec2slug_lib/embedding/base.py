@@ -1,8 +1,8 @@
-"""What every embedder offers, and the two helpers that they share."""
+"""What every embedder offers, and the helpers that they share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ..common.errors import Vec2SlugError
@@ -28,7 +28,37 @@ class Embedder(Protocol):
         """Cut ``texts`` into consecutive pieces: for a remote embedder, one request each."""
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Embed N texts: unit vectors float32 ``[N, dimensions]``, in their order."""
+        """Embed N texts: unit vectors float32 ``[N, dimensions]``, in their order.
+
+        Raises:
+            TextsRefused: some texts have no vector, by their own fault; it holds all others.
+        """
+
+
+class TextsRefused(Vec2SlugError):
+    """Some texts have no vector, though the embedder works.
+
+    Attributes:
+        vectors: float32 ``[N, dimensions]``, NaN where there is none.
+        reasons: why, by row.
+    """
+
+    def __init__(self, vectors: Floats, reasons: Mapping[int, str]) -> None:
+        self.vectors, self.reasons = vectors, dict(reasons)
+        row = min(reasons)
+        more = f" ({len(reasons)} such rows)" if len(reasons) > 1 else ""
+        super().__init__(f"expected a vector of row {row}, but {reasons[row]}{more}")
+
+
+def text_fault(text: object) -> str:
+    """Say what keeps a text from being embedded; an empty string if nothing does."""
+    if not isinstance(text, str):
+        return f"is no text but {text!r:.40}"
+    if not text.strip():
+        return f"is empty: {text!r:.40}"
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        return "is not Unicode: it holds a lone surrogate"
+    return ""
 
 
 def check_texts(texts: Sequence[str]) -> None:
@@ -39,10 +69,8 @@ def check_texts(texts: Sequence[str]) -> None:
             names its row.
     """
     for row, text in enumerate(texts):
-        if not isinstance(text, str) or not text.strip():
-            raise Vec2SlugError(f"expected a text in row {row}, got {text!r}")
-        if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-            raise Vec2SlugError(f"expected Unicode text in row {row}, got a lone surrogate in it")
+        if fault := text_fault(text):
+            raise Vec2SlugError(f"expected a text in row {row}, but it {fault}")
 
 
 def slices(sizes: Iterable[int], count: int, budget: int) -> Iterator[slice]:
