@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +17,7 @@ from openai_server import OpenAIServer, vector
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common import files
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.jobs import one_writer
 from vec2slug_lib.embedding import openai_batch
 from vec2slug_lib.embedding.openai_batch import BatchJob
 from vec2slug_lib.embedding.openai_embedder import OpenAIEmbedder
@@ -148,10 +153,112 @@ def test_texts_that_were_cut_are_counted_once_as_without_batches(server, tmp_pat
 
 def test_a_row_that_never_gets_a_vector_is_named(server, tmp_path):
     server.endings = ["errors"] * 100
-    with pytest.raises(Vec2SlugError, match="expected a vector of row"):
+    message = (
+        r"expected a vector of row \d+ \(id id \d+\), got none in 5 batches: cannot embed this"
+    )
+    with pytest.raises(Vec2SlugError, match=message):
         job(server, tmp_path / "out.npy").run()
     server.endings = []
     assert list((tmp_path / "out.npy.batches").glob("*.npz"))  # what was paid for is there
+
+
+def test_rows_that_never_get_a_vector_are_skipped_when_asked_for(server, tmp_path):
+    """Beside one that is no text, and one whose vector is not finite."""
+    texts = [*TEXTS[:5], None, *TEXTS[6:]]
+    server.hopeless = {TEXTS[11]: 500, TEXTS[20]: np.nan}
+    embedder = OpenAIEmbedder("local", base_url=server.url, dimensions=8)
+    assert BatchJob(IDS, texts, embedder, tmp_path / "out.npy", skip_bad=True).run() == 3
+    vectors = np.load(tmp_path / "out.npy")
+    assert np.flatnonzero(np.isnan(vectors).any(axis=1)).tolist() == [5, 11, 20]
+    listed = [json.loads(line) for line in (tmp_path / "out.npy.bad").read_text().splitlines()]
+    assert [(line["row"], line["id"]) for line in listed] == [
+        (5, "id 5"),
+        (11, "id 11"),
+        (20, "id 20"),
+    ]
+    assert ["no text" in listed[0]["reason"], "cannot" in listed[1]["reason"]] == [True, True]
+    assert "is not finite" in listed[2]["reason"]
+    good = np.delete(np.arange(25), [5, 11, 20])
+    np.testing.assert_allclose(vectors[good], [vector(texts[n], 8) for n in good], atol=1e-6)
+
+
+def test_one_process_runs_a_job(server, tmp_path):
+    with one_writer(tmp_path / "out.npy"), pytest.raises(Vec2SlugError, match="to be alone"):
+        job(server, tmp_path / "out.npy").run()
+    assert not server.batches
+
+
+def test_batches_of_the_same_documents_at_another_width_are_not_taken_up(server, tmp_path):
+    """Only a job's own: here of one that was killed before it heard of them."""
+    count, write = iter(range(1000)), files.write_json
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai_batch, "write_json", lambda *given: killing(next(count), write, given))
+        with pytest.raises(Killed):
+            job(server, tmp_path / "a.npy").run()
+    embedder = OpenAIEmbedder("local", base_url=server.url, dimensions=5)
+    BatchJob(IDS, TEXTS, embedder, tmp_path / "b.npy").run()
+    assert np.load(tmp_path / "b.npy").shape == (25, 5)
+
+
+def killing(number, write, given):
+    if number == 3:  # after three plans
+        raise Killed
+    write(*given)
+
+
+FULL = """
+import sys
+from pathlib import Path
+from unittest import mock
+from vec2slug_lib.embedding.openai_batch import BatchJob
+from vec2slug_lib.embedding.openai_embedder import OpenAIEmbedder
+
+ids, texts = [str(n) for n in range(2000)], [f"text {n}" for n in range(2000)]
+embedder = OpenAIEmbedder("local", base_url=sys.argv[1], dimensions=8)
+out = Path(sys.argv[2]) / "out.npy"
+filler = Path(sys.argv[2]) / "filler"
+job = BatchJob(ids, texts, embedder, out)
+join = job._join
+
+def full():
+    with filler.open("wb", 0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    join()
+
+job._join = full
+try:
+    job.run(0)
+except OSError as error:
+    print("OSError", error.errno)
+print(sorted(path.name for path in out.parent.iterdir() if path.name != ".out.npy.lock"))
+filler.unlink()
+job._join = join
+job.run(0)
+print(out.stat().st_size)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a file system in memory")
+def test_a_full_disk_is_an_error_and_nothing_is_lost(server, tmp_path):
+    """On a file system of 300 KiB, of which nothing is left for the last step."""
+    script = tmp_path / "full.py"
+    script.write_text(FULL)
+    mount = f"mount -t tmpfs -o size=300k none {tmp_path / 'disk'}"
+    run = f"{sys.executable} {script} {server.url} {tmp_path / 'disk'}"
+    (tmp_path / "disk").mkdir()
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"{mount} && {run}"]
+    if shutil.which("unshare") is None or subprocess.run([*command[:4], "true"]).returncode:
+        pytest.skip("needs namespaces")
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    error, left, size = done.stdout.splitlines()
+    assert error == "OSError 28"
+    assert left == "['filler', 'out.npy.batches', 'out.npy.json']"
+    assert int(size) == 128 + 2000 * 8 * 4
 
 
 def test_a_refused_batch_is_explained_and_made_again(server, tmp_path):

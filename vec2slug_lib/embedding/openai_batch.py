@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import openai
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
 from ..common.files import atomic, read_json, write_json
-from ..common.vectors import Floats, check_vectors
-from .base import slices
-from .job import open_output
-from .openai_client import explain
+from ..common.jobs import digest, one_writer
+from ..common.vectors import Floats
+from .base import slices, text_fault
+from .job import claim, count_bad, describe, write_bad, write_head
+from .openai_answers import Row, Unreadable, read_rows
+from .openai_client import ERRORS, clean, explain, said
 from .openai_embedder import OpenAIEmbedder, cut
 
 BATCH_ROWS, BATCH_BYTES = 50_000, 150_000_000  # OpenAI refuses more than 200 MB
@@ -51,31 +52,53 @@ class BatchJob:
         texts: N texts.
         embedder: model, width and server.
         out: target, ending in ``.npy``.
+        skip_bad: as `job.embed_documents`.
 
     Raises:
         Vec2SlugError: a bad text, or another job's files at ``out``.
     """
 
     def __init__(
-        self, ids: Sequence[str], texts: Sequence[str], embedder: OpenAIEmbedder, out: Path
+        self,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        embedder: OpenAIEmbedder,
+        out: Path,
+        skip_bad: bool = False,
     ) -> None:
-        self.texts, self.embedder, self.out = texts, embedder, out
-        self.job = open_output(ids, texts, embedder, out)
+        self.ids, self.texts, self.embedder, self.out = ids, texts, embedder, out
+        self.skip_bad = skip_bad
+        job = describe(ids, texts, embedder, out, skip_bad)
+        claim(job, out)
+        self.label = digest([json.dumps(job, sort_keys=True)])  # of the job's batches at the server
         self.folder = out.with_name(f"{out.name}.batches")
+        self.words: dict[int, str] = {}  # of the server, about rows without a vector
+        self.bad: dict[int, str] = {}  # rows that are given up, and why
 
-    def run(self, wait: float = 60.0) -> None:
+    def run(self, wait: float = 60.0) -> int:
         """Submit, wait and collect until all vectors are there.
 
         Args:
             wait: seconds between two looks at the server.
 
+        Returns:
+            How many rows were skipped.
+
         Raises:
             Vec2SlugError: the server refused a batch, or could not be reached, or left a row
-                without a vector ``TRIES`` times. What has been collected stays.
+                without a vector ``TRIES`` times and none is skipped; or another process writes
+                ``out``. What has been collected stays.
         """
-        if self.out.exists():
+        with one_writer(self.out):
+            if not self.out.exists():
+                self._work(wait)
             shutil.rmtree(self.folder, ignore_errors=True)
-            return
+            return count_bad(self.out, self.skip_bad)
+
+    def _work(self, wait: float) -> None:
+        if self.skip_bad:
+            faults = ((row, text_fault(text)) for row, text in enumerate(self.texts))
+            self.bad = {row: f"its text {fault}" for row, fault in faults if fault}
         self.folder.mkdir(exist_ok=True)
         with tqdm(total=len(self.texts), unit=" documents", desc="batches", disable=None) as bar:
             while (count := self._step()) < len(self.texts):
@@ -85,7 +108,7 @@ class BatchJob:
         self._join()
 
     def _step(self) -> int:
-        """Collect what is over and submit what is missing; return how many vectors there are."""
+        """Collect what is over and submit what is missing; return how many rows are done with."""
         for plan in self._plans(State.SUBMITTED):
             self._collect(plan)
         tries = np.zeros(len(self.texts), np.int64)
@@ -98,7 +121,9 @@ class BatchJob:
                     done[result["rows"]] = True
             else:
                 waiting[rows] = True
-        self._submit(np.flatnonzero(~done & ~waiting), tries)
+        self._give_up(np.flatnonzero(~done & ~waiting & (tries >= TRIES)))
+        done[list(self.bad)] = True
+        self._submit(np.flatnonzero(~done & ~waiting))
         return int(done.sum())
 
     def _state(self, plan: Path) -> State:
@@ -116,11 +141,21 @@ class BatchJob:
         """Return where the vectors of a batch are kept."""
         return plan.with_suffix(".npz")
 
-    def _submit(self, missing: np.ndarray, tries: np.ndarray) -> None:
+    def _give_up(self, rows: np.ndarray) -> None:
+        """Give up rows that were in ``TRIES`` batches, if bad ones may be skipped."""
+        for row in rows.tolist():
+            if row in self.bad:
+                continue
+            reason = f"got none in {TRIES} batches"
+            if row in self.words:
+                reason += f": {self.words[row]}"
+            if not self.skip_bad:
+                which = f"row {row} (id {self.ids[row]})"
+                raise Vec2SlugError(f"expected a vector of {which}, {reason}; --skip-bad goes on")
+            self.bad[row] = reason
+
+    def _submit(self, missing: np.ndarray) -> None:
         """Plan batches of the rows that are in none, and submit plans, ``OPEN`` at a time."""
-        if len(missing) and tries[missing].max() >= TRIES:
-            row = int(missing[tries[missing].argmax()])
-            raise Vec2SlugError(f"expected a vector of row {row}, got none in {TRIES} batches")
         for number, rows in enumerate(self._pieces(missing), start=len(self._plans(*State))):
             write_json(self.folder / f"{number:06d}.json", {"rows": rows})
         pending = self._plans(State.PLANNED, State.SUBMITTED)[:OPEN]
@@ -150,9 +185,8 @@ class BatchJob:
 
         def listed() -> dict[str, str]:
             batches = [b for b in self.embedder.client.batches.list() if b.metadata]
-            digest = self.job["documents_sha256"]
             batches = [b for b in batches if b.status != "failed"]
-            mine = [b for b in batches if (b.metadata or {}).get("job") == digest]
+            mine = [b for b in batches if (b.metadata or {}).get("job") == self.label]
             return {(b.metadata or {})["number"]: b.id for b in mine}
 
         return self._ask(listed)
@@ -167,7 +201,7 @@ class BatchJob:
         files = self.embedder.client.files
         sent = (f"{number}.jsonl", lines)
         file = self._ask(lambda: files.create(file=sent, purpose="batch").id)
-        label = {"job": str(self.job["documents_sha256"]), "number": number}
+        label = {"job": self.label, "number": number}
         once = self.embedder.client.with_options(max_retries=0).batches
         for pause in PAUSES:
             try:
@@ -195,10 +229,11 @@ class BatchJob:
             return
         if batch.status == "failed":  # nothing was computed; the next start tries again
             write_json(plan, {"rows": content["rows"]})
-            raise Vec2SlugError(f"expected batch {batch.id} to be accepted, but: {batch.errors}")
-        output = batch.output_file_id or ""
-        text = self._ask(lambda: client.files.content(output).text) if output else ""
-        vectors = dict(self._vectors(text, set(content["rows"])))
+            words = clean(str(batch.errors), client)
+            raise Vec2SlugError(f"expected batch {batch.id} to be accepted, but: {words}")
+        asked, vectors = set(content["rows"]), dict[int, Floats]()
+        for output in filter(None, (batch.output_file_id, batch.error_file_id)):
+            vectors.update(self._vectors(self._download(output), asked))
         rows = sorted(vectors)
         values = np.array([vectors[row] for row in rows], np.float32)
         with atomic(self._result(plan)) as temporary:
@@ -207,38 +242,65 @@ class BatchJob:
             cut(text) != text for text in map(self.texts.__getitem__, rows)
         )
 
+    def _download(self, file: str) -> str:
+        return self._ask(lambda: self.embedder.client.files.content(file).text)
+
     def _vectors(self, text: str, asked: set[int]) -> Iterator[tuple[int, Floats]]:
-        """Yield rows and vectors of a batch's output, whose lines come in any order."""
-        for line in text.splitlines():
+        """Yield rows and vectors of a batch's output, whose lines come in any order.
+
+        What the server says of rows without one is kept.
+        """
+        for line in filter(str.strip, text.split("\n")):
+            row, status, body = self._reply(line)
+            if row not in asked:
+                continue
+            if status != 200:
+                self.words[row] = clean(said(body), self.embedder.client)
+                continue
             try:
-                answer = json.loads(line)
-                row, reply = int(answer["custom_id"]), answer["response"]
-                if not reply or reply["status_code"] != 200:
-                    continue
-                vector = np.array([reply["body"]["data"][0]["embedding"]], np.float32)
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise Vec2SlugError(
-                    f"expected an answer in a batch's line, got {line[:80]}"
-                ) from error
-            if row in asked:
-                yield row, check_vectors(vector, self.embedder.dimensions)[0]
+                (came,) = read_rows(body, 1, self.embedder.dimensions)
+            except Unreadable as error:
+                came = Row(None, clean(str(error), self.embedder.client))
+            if came.vector is None:
+                self.words[row] = came.reason
+            else:
+                yield row, came.vector
+
+    def _reply(self, line: str) -> tuple[int, int, object]:
+        """Read the row, the status and the answer off a line of a batch's output."""
+        try:
+            answer = json.loads(line)
+            reply = answer["response"] or {}
+            body = reply.get("body") or answer.get("error")
+            return int(answer["custom_id"]), int(reply.get("status_code", 0)), body
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            shown = clean(line, self.embedder.client)[:80]
+            raise Vec2SlugError(f"expected an answer in a batch's line, got {shown}") from error
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask the server something, and explain in plain words if it fails."""
         try:
             return question()
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+        except ERRORS as error:
             wanted = f"batches of {self.embedder.model}"
             raise Vec2SlugError(explain(error, wanted, self.embedder.client)) from None
 
     def _join(self) -> None:
-        """Join all collected vectors in one file, and remove the folder."""
-        shape = (len(self.texts), self.embedder.dimensions)
-        with atomic(self.out) as temporary:
-            np.lib.format.open_memmap(temporary, "w+", np.dtype(np.float32), shape)
+        """Join all collected vectors in one file, row by row; NaN where there is none.
+
+        By plain writes: a memory map of a file that finds no room ends the process.
+        """
+        rows, width = len(self.texts), self.embedder.dimensions
+        with atomic(self.out) as temporary, temporary.open("wb") as whole:
+            write_head(whole, rows, width)
+            start = whole.tell()
+            empty = np.full(width, np.nan, "<f4").tobytes()
+            for _ in range(rows):
+                whole.write(empty)
             for plan in self._plans(State.COLLECTED):
-                whole = np.lib.format.open_memmap(temporary, "r+")  # what was written may go
                 with np.load(self._result(plan)) as result:
-                    whole[result["rows"]] = result["vectors"].reshape(-1, shape[1])
-                whole.flush()
-        shutil.rmtree(self.folder)
+                    for row, vector in zip(result["rows"], result["vectors"], strict=True):
+                        whole.seek(start + int(row) * len(empty))
+                        whole.write(vector.astype("<f4").tobytes())
+            whole.flush()
+            write_bad(self.ids, self.bad, self.out)
