@@ -6,6 +6,10 @@ from openai_server import OpenAIServer
 
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.jobs import one_writer
+from vec2slug_lib.common.slugs import is_valid
+from vec2slug_lib.evaluation import llm_baseline
+from vec2slug_lib.evaluation.chat_answers import answer_text, find_slug
 from vec2slug_lib.evaluation.llm_baseline import (
     Answer,
     ChatSlugs,
@@ -13,6 +17,7 @@ from vec2slug_lib.evaluation.llm_baseline import (
     dollars,
     read_answers,
     summary,
+    unanswered,
 )
 
 PAGES = ["The queen of a hive lives long", "Bread needs flour and water", "Rivers run to the sea"]
@@ -45,24 +50,176 @@ def test_faults_that_pass_are_waited_for(faults):
         assert len(server.requests) == len(faults) + 1
 
 
+THINKS = "The user wants a slug. Maybe bread-and-flour? Or baking-good-bread?"
+
+
 @pytest.mark.parametrize(
-    ("fault", "slug"),
+    ("said", "slug", "valid"),
     [
-        ("said:queen-bee-life", "queen-bee-life"),
-        ("said: queen-bee-life\n", "queen-bee-life"),
-        ("said:Here is it: `Queen-Bee`!", "here-is-it-queen-bee"),
-        ("said:I am sorry, but I can not help you now", "i-am-sorry-but-i-can-not-help"),
-        ("said:" + "x" * 200, ""),
-        ("said:---", ""),
-        ("null", ""),
-        ("empty", ""),
+        ("queen-bee-life", "queen-bee-life", True),
+        (" queen-bee-life\n", "queen-bee-life", True),
+        # In a phrase, in quotes, in code, in an address.
+        ("Here is it: `Queen-Bee`!", "queen-bee", False),
+        ("Sure! Here is the slug: `amelia-earhart-pilot`", "amelia-earhart-pilot", False),
+        ("Sure! Here is the slug: amelia-earhart-pilot", "amelia-earhart-pilot", False),
+        ("Here's the kebab-case slug: queen-bee", "queen-bee", False),
+        ("Slug: queen-bee-life\n\nIt names the well-known topic.", "queen-bee-life", False),
+        ("queen-bee-life\n\nThis short slug is state-of-the-art.", "queen-bee-life", False),
+        ("I would take **queen-bee-life** for this page.", "queen-bee-life", False),
+        ("Of course: \u201cqueen-bee-life\u201d.", "queen-bee-life", False),
+        ('"queen-bee-life"', "queen-bee-life", False),
+        ("```\nqueen-bee-life\n```", "queen-bee-life", False),
+        ("```text\nqueen-bee-life\n```\n", "queen-bee-life", False),
+        ('{"slug": "queen-bee-life"}', "queen-bee-life", False),
+        ('```json\n{"url": "/bees/queen-bee-life"}\n```', "queen-bee-life", False),
+        ("/queen-bee-life/", "queen-bee-life", False),
+        ("https://my-site.example.com/all-about-bees/queen-bee-life", "queen-bee-life", False),
+        ("example.com/queen-bee-life.html", "queen-bee-life", False),
+        ("[queen-bee-life](https://example.com/queen-bee-life)", "queen-bee-life", False),
+        ("1. queen-bee-life", "queen-bee-life", False),
+        ("Queen-Bee-Life", "queen-bee-life", False),
+        ("Queen Bee Life", "queen-bee-life", False),
+        ("queen_bee_life", "queen-bee-life", False),
+        ("Slug: queen_bee_life", "queen-bee-life", False),
+        ("queen\u2011bee\u2011life", "queen-bee-life", False),
+        ("Königin-der-Bienen", "konigin-der-bienen", False),
+        ("queen-bee-life<|im_end|>", "queen-bee-life", False),
+        ("one-two-three-four-five-six-seven-eight-nine", "one-two-three-four-five-six-seven-eight",
+         False),
+        # No slug, or none that is clear.
+        ("I am sorry, but I can not help you now", "", False),
+        ("1. queen-bee-life\n2. life-of-a-queen\n3. bees-at-home", "", False),
+        ("queen-bee-life or life-of-a-queen", "", False),
+        ("mail me at queen-bee@my-host.org", "", False),
+        ("x" * 200, "", False),
+        ("-".join("x" * 40), "x-x-x-x-x-x-x-x", False),
+        ("---", "", False),
+        ("", "", False),
+        ("😀", "", False),
+        ("a" * 100_000, "", False),
+        ("/" * 100_000, "", False),
+        ("a-" * 50_000, "", False),
+        # Thinking is no part of the answer.
+        (f"<think>\n{THINKS}\n</think>\n\nqueen-bee-life", "queen-bee-life", True),
+        (f"{THINKS}\n</think>\nqueen-bee-life", "queen-bee-life", True),
+        (f"<think>{THINKS}</think>Slug: `queen-bee-life`", "queen-bee-life", False),
+        (f"<think>{THINKS}", "", False),
+        (f"queen-bee-life\n<think>{THINKS}", "queen-bee-life", True),
+        (f"<think>a <think>{THINKS}</think> b </think>queen-bee-life", "queen-bee-life", True),
+        (f"<think>a</think><think>{THINKS}</think>queen-bee-life", "queen-bee-life", True),
+        ("<think></think>queen-bee-life", "queen-bee-life", True),
+        (f"<Thinking>{THINKS}</Thinking> queen-bee-life", "queen-bee-life", True),
+        (f"[THINK]{THINKS}[/THINK]queen-bee-life", "queen-bee-life", True),
+        (f"◁think▷{THINKS}◁/think▷queen-bee-life", "queen-bee-life", True),
+        (f"<|channel|>analysis<|message|>{THINKS}<|end|><|start|>assistant<|channel|>final"
+         "<|message|>queen-bee-life", "queen-bee-life", True),
+        (f"<|channel|>analysis<|message|>{THINKS}", "", False),
     ],
 )  # fmt: skip
-def test_answers_that_are_no_slug_count_and_are_made_into_one(fault, slug):
+def test_the_slug_in_an_answer(said, slug, valid):
+    written = answer_text({"content": said})
+    assert (find_slug(written), is_valid(written)) == (slug, valid)
+
+
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        ({"content": [{"type": "text", "text": "queen-"}, {"type": "text", "text": "bee"}]},
+         "queen-bee"),
+        ({"content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "a-b"}]},
+         "a-b"),
+        ({"content": [{"type": "reasoning", "text": "so"}, {"type": "output_text", "text": "a-b"}]},
+         "a-b"),
+        ({"content": ["a-b", None, 3, {}]}, "a-b"),
+        ({"content": "a-b", "reasoning_content": "so", "reasoning": "so"}, "a-b"),
+        ({"content": None, "reasoning_content": "a-b"}, ""),
+        ({"content": None, "refusal": "I cannot"}, ""),
+        ({"content": [{"type": "refusal", "refusal": "I cannot"}]}, ""),
+        ({"content": {"text": "a-b"}}, ""),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_the_text_of_a_message(message, text):
+    assert answer_text(message) == text
+
+
+@pytest.mark.parametrize("fault", ["null", "empty"])
+def test_no_answer_is_not_valid(fault):
     with OpenAIServer(faults=[fault]) as server:
-        answer = asked(server).ask("a", PAGES[0])
-    assert answer.slug == slug
-    assert answer.valid == (slug == "queen-bee-life")
+        assert asked(server).ask("a", PAGES[0])[:3] == ("a", "", False)
+
+
+def chat(content="queen-bee-life", **more):
+    return 200, {"choices": [{"message": {"role": "assistant", "content": content}}], **more}
+
+
+USED = {"prompt_tokens": 100, "completion_tokens": 10}
+
+
+@pytest.mark.parametrize(
+    ("usage", "spent"),
+    [(USED, (100, 10)), ({"prompt_tokens": None, "completion_tokens": None}, (0, 0)),
+     ({"prompt_tokens": 7}, (7, 0)), ({}, (0, 0)), (None, (0, 0)), ("many", (0, 0)),
+     ({"prompt_tokens": "12", "completion_tokens": 1.5}, (0, 0))],
+)  # fmt: skip
+def test_a_bill_of_another_form(tmp_path, usage, spent):
+    out = tmp_path / "a.jsonl"
+    with OpenAIServer() as server:
+        server.rule = lambda body: chat(usage=usage)
+        answers = ask_all(asked(server), ["a"], PAGES[:1], out)
+        assert answers[0][3:5] == spent
+        assert ask_all(asked(server), ["a"], PAGES[:1], out) == answers  # the file can be read
+    summary(answers, 1, 1)
+
+
+UNSUPPORTED = "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."
+
+
+def without(*names, status=400, words=lambda name: {"error": {"message": f"no '{name}' here"}}):
+    """A server that refuses some options, one at a time."""
+
+    def rule(body):
+        refused = [name for name in names if name in body]
+        return (status, words(refused[0])) if refused else chat()
+
+    return rule
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        (without("max_tokens", words=lambda name: {"error": {"message": UNSUPPORTED}}),
+         {"temperature": 0, "max_completion_tokens": 64}),
+        (without("temperature"), {"max_tokens": 64}),
+        (without("temperature", "max_tokens"), {"max_completion_tokens": 64}),
+        (without("max_tokens", "max_completion_tokens"), {"temperature": 0}),
+        (without("max_tokens", "max_completion_tokens", "temperature"), {}),
+        (without("temperature", status=422,
+                 words=lambda name: {"detail": [{"loc": ["body", name], "msg": "extra field"}]}),
+         {"max_tokens": 64}),
+        (without("temperature", words=lambda name: {"error": {"message": "no", "param": name}}),
+         {"max_tokens": 64}),
+    ],
+)  # fmt: skip
+def test_options_that_are_refused_are_not_sent_again(rule, options):
+    with OpenAIServer() as server:
+        server.rule = rule
+        client = asked(server)
+        assert client.ask("a", PAGES[0]).slug == "queen-bee-life"
+        first = len(server.bodies)
+        client.ask("b", PAGES[1])
+        (body,) = server.bodies[first:]
+    assert {k: v for k, v in body.items() if k not in ("model", "messages")} == options
+
+
+def test_answers_may_be_longer_for_models_that_think(tmp_path):
+    out = tmp_path / "a.jsonl"
+    with OpenAIServer() as server:
+        ask_all(asked(server), ["a"], PAGES[:1], out)
+        ask_all(asked(server, answer_tokens=2000), ["a"], PAGES[:1], out)
+        assert [body["max_tokens"] for body in server.bodies] == [64, 2000]
+        with pytest.raises(Vec2SlugError, match="1 token or more, got 0"):
+            asked(server, answer_tokens=0)
 
 
 def test_an_answer_without_a_bill():
@@ -74,7 +231,8 @@ def test_an_answer_without_a_bill():
     ("faults", "message"),
     [
         (["401"], "refuses the key: check OPENAI_API_KEY"),
-        (["429"] * 4, "but: .*429"),
+        (["429"] * 4, "but the server says: 429 refused"),
+        (["400"], "but the server says: 400 refused"),
         (["html"], "not one of OpenAI's protocol"),
         (["drop"] * 4, "expected an answer by chat-1"),
     ],
@@ -88,7 +246,7 @@ def test_faults_that_stay_are_one_line_without_the_key(faults, message):
 
 def test_no_key_and_no_text(monkeypatch):
     with OpenAIServer() as server:
-        with pytest.raises(Vec2SlugError, match="expected a text for a, got none"):
+        with pytest.raises(Vec2SlugError, match="expected a text for a, but it is empty"):
             asked(server).ask("a", "  ")
         monkeypatch.delenv("OPENAI_API_KEY")
         with pytest.raises(Vec2SlugError, match="set OPENAI_API_KEY"):
@@ -111,9 +269,79 @@ def test_nothing_is_asked_twice(tmp_path):
     ]  # fmt: skip
     assert sum(done) == 3
     assert read_answers(out) == answers
-    out.write_text('{"row": 1}\n')
-    with pytest.raises(Vec2SlugError, match="expected answers of a chat model"):
-        read_answers(out)
+
+
+def test_an_answer_belongs_to_model_prompt_and_text(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    with OpenAIServer() as server:
+        first = ask_all(asked(server), list("abc"), PAGES, out)
+        changed = [*PAGES[:2], "Rivers flow to the north"]
+        second = ask_all(asked(server), list("abc"), changed, out)
+        assert len(server.requests) == 4
+        assert [answer.slug for answer in second[:2]] == [answer.slug for answer in first[:2]]
+        assert second[2].slug == "rivers-flow-to-the"
+        assert unanswered(asked(server), list("abc"), changed, out) == []
+        other = ChatSlugs("chat-2", server.url)
+        assert unanswered(other, list("abc"), PAGES, out) == [0, 1, 2]
+        ask_all(other, ["a"], PAGES[:1], out)
+        assert len(server.requests) == 5
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(llm_baseline, "PROMPT", "Name it:\n\n")
+            ask_all(other, ["a"], PAGES[:1], out)
+        assert len(server.requests) == 6
+        assert ask_all(asked(server), list("abc"), PAGES, out) == first  # the old ones stay
+        assert len(server.requests) == 6
+
+
+def test_the_same_id_twice_is_two_pages(tmp_path):
+    with OpenAIServer() as server:
+        answers = ask_all(asked(server), ["a", "a"], PAGES[:2], tmp_path / "answers.jsonl")
+    assert [answer.slug for answer in answers] == ["the-queen-of-a", "bread-needs-flour-and"]
+
+
+LINE = json.dumps(Answer("a", "x-y-z", True, 1, 2, 3.0, "d" * 64)._asdict())
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"row": 1}\n', f"{LINE}\nnotes\n", f"{LINE}\n\n{LINE}\n", "my notes", f"{LINE}\nmy notes",
+        LINE.replace("1, ", "null, ") + "\n", LINE.replace("d" * 64, "") + "\n", "[1]\n", "\xff\n",
+        "[" * 100_000 + "\n", LINE.replace('"slug": "x-y-z"', '"slug": null') + "\n",
+    ],
+)  # fmt: skip
+def test_a_file_of_something_else_is_refused_and_stays(tmp_path, content):
+    out = tmp_path / "answers.jsonl"
+    out.write_text(content, encoding="latin-1")
+    with OpenAIServer() as server:
+        with pytest.raises(Vec2SlugError, match=r"expected answers of a chat model in .*\.jsonl"):
+            ask_all(asked(server), ["a"], PAGES[:1], out)
+        assert server.requests == []
+    assert out.read_text(encoding="latin-1") == content
+
+
+@pytest.mark.parametrize("end", range(1, len(LINE) + 1, 7))
+def test_half_a_line_is_cut_off(tmp_path, end):
+    out = tmp_path / "answers.jsonl"
+    out.write_text(f"{LINE}\n{LINE[:end]}")
+    assert len(read_answers(out)) == 1
+    assert out.read_text() == f"{LINE}\n"
+
+
+def test_one_process_asks_at_a_time(tmp_path):
+    out = tmp_path / "answers.jsonl"
+    with OpenAIServer() as server, one_writer(out):
+        with pytest.raises(Vec2SlugError, match="to be alone in writing"):
+            ask_all(asked(server), list("abc"), PAGES, out)
+        assert server.requests == []
+
+
+@pytest.mark.parametrize("text", ["", None, 3, "\ud800"])
+def test_a_page_without_a_text_is_named_and_what_came_before_is_kept(tmp_path, text):
+    out = tmp_path / "answers.jsonl"
+    with OpenAIServer() as server, pytest.raises(Vec2SlugError, match="expected a text for b, but"):
+        ask_all(asked(server), list("abc"), [PAGES[0], text, PAGES[2]], out)
+    assert [answer.id for answer in read_answers(out)] == ["a"]
 
 
 def test_cost_and_summary_by_hand():

@@ -1,23 +1,25 @@
 """Slugs by a chat model: what an embedding's slug costs and scores beside one made from the text.
 
 Any server that speaks OpenAI's chat protocol will do. As in the study, temperature 0 and at most 64
-tokens of answer.
+tokens of answer, where the model takes both.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import openai
 
 from ..common.errors import Vec2SlugError
-from ..common.files import whole_lines
-from ..common.slugs import MAX_WORDS, MIN_WORDS, is_valid, slugify
-from ..embedding.openai_client import explain, open_client
+from ..common.jobs import digest, one_writer
+from ..common.slugs import MAX_WORDS, MIN_WORDS, is_valid
+from ..embedding.base import text_fault
+from ..embedding.openai_client import ERRORS, explain, open_client, post, said
+from .chat_answers import answer_text, find_slug
 
 PROMPT = (
     f"Write the last part of a web address for the page below: {MIN_WORDS} to {MAX_WORDS} words in "
@@ -25,6 +27,8 @@ PROMPT = (
 )
 ANSWER_TOKENS = 64
 MAX_TEXT_CHARS = 24_000  # about 6,000 tokens; a page of the corpus has 1,000 at most
+# Options that a server may refuse, and what is said in their place.
+INSTEAD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "", "temperature": ""}
 
 
 class Answer(NamedTuple):
@@ -32,57 +36,105 @@ class Answer(NamedTuple):
 
     id: str
     slug: str
-    valid: bool  # whether the answer was a slug as it stood
+    valid: bool  # whether the answer was a slug as it stood, what the model thought apart
     input_tokens: int
     output_tokens: int
     seconds: float
+    digest: str = ""  # of model, prompt, text and the most tokens: whose answer it is
 
 
 class ChatSlugs:
     """Client of a chat endpoint, with the key in ``OPENAI_API_KEY``.
 
     The ``openai`` package waits and tries again after rate limits, server errors, timeouts and lost
-    connections.
+    connections. An option that the server refuses is not sent again.
+
+    Attributes:
+        model: model name, as the server knows it.
+        answer_tokens: tokens of an answer at most, what the model thinks included.
     """
 
     def __init__(
-        self, model: str, base_url: str | None = None, timeout: float = 60.0, retries: int = 10
+        self,
+        model: str,
+        base_url: str | None = None,
+        timeout: float = 60.0,
+        retries: int = 10,
+        answer_tokens: int | None = None,
     ) -> None:
         """Set up the client; nothing is sent.
 
         Raises:
-            Vec2SlugError: ``OPENAI_API_KEY`` is not set.
+            Vec2SlugError: ``OPENAI_API_KEY`` is not set, or an answer may have no token.
         """
-        self.model, self._client = model, open_client(base_url, timeout, retries)
+        if answer_tokens is not None and answer_tokens < 1:
+            raise Vec2SlugError(f"expected answers of 1 token or more, got {answer_tokens}")
+        self.model, self.answer_tokens = model, answer_tokens or ANSWER_TOKENS
+        self._client = open_client(base_url, timeout, retries)
+        self._options: dict[str, Any] = {"temperature": 0, "max_tokens": self.answer_tokens}
 
     def ask(self, name: str, text: str) -> Answer:
-        """Ask for one page's slug. An answer that is no slug counts as not valid, and is made one.
+        """Ask for one page's slug. An answer that is no slug is not valid; the slug in it counts.
 
         Raises:
             Vec2SlugError: an empty text; or the server refused, could not be reached, or does not
                 speak the protocol.
         """
-        if not text.strip():
-            raise Vec2SlugError(f"expected a text for {name}, got none")
+        if fault := text_fault(text):
+            raise Vec2SlugError(f"expected a text for {name}, but it {fault}")
         began = time.perf_counter()
         try:
-            answer = self._client.chat.completions.create(
-                model=self.model,
-                messages=[{"role": "user", "content": PROMPT + text[:MAX_TEXT_CHARS]}],
-                temperature=0,
-                max_tokens=ANSWER_TOKENS,
-            )
-            content = answer.choices[0].message.content if answer.choices else None
-            used = answer.usage
-            spent = (used.prompt_tokens, used.completion_tokens) if used else (0, 0)
-        except (openai.OpenAIError, ValueError, TypeError, AttributeError) as error:
+            message, usage = _read(self._complete(text[:MAX_TEXT_CHARS]))
+        except ERRORS as error:
             # Without its cause: a traceback would show the server's words, which may hold the key.
             wanted = f"an answer by {self.model}"
             raise Vec2SlugError(explain(error, wanted, self._client)) from None
-        written = (content or "").strip()
-        slug = written if is_valid(written) else slugify(written)
-        usable = slug if is_valid(slug) else ""
-        return Answer(name, usable, is_valid(written), *spent, time.perf_counter() - began)
+        written, spent = answer_text(message), (usage["prompt_tokens"], usage["completion_tokens"])
+        seconds = time.perf_counter() - began
+        return Answer(
+            name, find_slug(written), is_valid(written), *spent, seconds, self.digest(text)
+        )
+
+    def digest(self, text: str) -> str:
+        """Hash what an answer belongs to."""
+        return digest([self.model, PROMPT, str(self.answer_tokens), text[:MAX_TEXT_CHARS]])
+
+    def _complete(self, text: str) -> Any:
+        """Return the server's answer; options that it refuses are left out from then on."""
+        messages = [{"role": "user", "content": PROMPT + text}]
+        while True:
+            body = {"model": self.model, "messages": messages, **self._options}
+            try:
+                return post(self._client, "/chat/completions", body)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                if not self._adapt(json.dumps(error.body, default=str)):
+                    raise
+
+    def _adapt(self, words: str) -> bool:
+        """Give up the first option that a refusal names, or rename it; False if it names none."""
+        for name, other in INSTEAD.items():
+            if name in self._options and name in words:
+                value = self._options.pop(name)
+                if other:
+                    self._options[other] = value
+                return True
+        return False
+
+
+def _read(answer: Any) -> tuple[Mapping[str, Any], dict[str, int]]:
+    """Read the message of an answer, empty if there is none, and how many tokens were used.
+
+    Raises:
+        ValueError: it is no answer of the protocol.
+    """
+    choices = answer.get("choices") if isinstance(answer, dict) else None
+    if not isinstance(choices, list):
+        raise ValueError(said(answer))
+    message = choices[0].get("message") if choices else None
+    usage, names = answer.get("usage"), ("prompt_tokens", "completion_tokens")
+    counts = usage if isinstance(usage, dict) else {}
+    tokens = {name: counts[name] if isinstance(counts.get(name), int) else 0 for name in names}
+    return message if isinstance(message, dict) else {}, tokens
 
 
 def ask_all(
@@ -94,6 +146,9 @@ def ask_all(
 ) -> list[Answer]:
     """Ask for all pages; each answer is appended to ``out`` at once, and not asked for again.
 
+    An answer belongs to the page's id and text, the model and the prompt; others that are in
+    ``out`` stay there and count for nothing.
+
     Args:
         chat: whom to ask.
         names: ids of N pages.
@@ -102,34 +157,68 @@ def ask_all(
         progress: called with the number of pages just done.
 
     Raises:
-        Vec2SlugError: as `ChatSlugs.ask`; what is done is kept. Or ``out`` is something else.
+        Vec2SlugError: as `ChatSlugs.ask`; what is done is kept. Or ``out`` is something else, or
+            another process writes it.
     """
-    known = {answer.id: answer for answer in read_answers(out)}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with out.open("a", encoding="utf-8") as file:
-        for name, text in zip(names, texts, strict=True):
-            if name not in known:
-                known[name] = chat.ask(name, text)
-                file.write(json.dumps(known[name]._asdict()) + "\n")
-                file.flush()
-            if progress:
-                progress(1)
-    return [known[name] for name in names]
+    keys = _keys(chat, names, texts)
+    with one_writer(out):
+        known = {(answer.id, answer.digest): answer for answer in read_answers(out)}
+        with out.open("a", encoding="utf-8") as file:
+            for key, text in zip(keys, texts, strict=True):
+                if key not in known:
+                    known[key] = chat.ask(key[0], text)
+                    file.write(json.dumps(known[key]._asdict()) + "\n")
+                    file.flush()
+                if progress:
+                    progress(1)
+    return [known[key] for key in keys]
+
+
+def unanswered(chat: ChatSlugs, names: Sequence[str], texts: Sequence[str], out: Path) -> list[int]:
+    """List the rows that `ask_all` would ask for."""
+    known = {(answer.id, answer.digest) for answer in read_answers(out)}
+    return [row for row, key in enumerate(_keys(chat, names, texts)) if key not in known]
+
+
+def _keys(chat: ChatSlugs, names: Sequence[str], texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what each page's answer is known by: id and digest."""
+    return [(name, chat.digest(str(text))) for name, text in zip(names, texts, strict=True)]
 
 
 def read_answers(path: Path) -> list[Answer]:
     """Read the answers of a file; half a line at its end, left by a kill, is cut off.
 
     Raises:
-        Vec2SlugError: a line is something else.
+        Vec2SlugError: a line is something else; the file stays as it is.
     """
-    if not whole_lines(path):
+    if not path.is_file():
         return []
+    whole, newline, rest = path.read_bytes().rpartition(b"\n")
+    if rest and not rest.startswith(b'{"id": '[: len(rest)]):
+        raise Vec2SlugError(f"expected answers of a chat model in {path}, got {rest[:80]!r}")
+    lines = whole.split(b"\n") if newline else []
+    answers = [_parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)]
+    if rest:
+        with path.open("rb+") as file:
+            file.truncate(len(whole) + len(newline))
+    return answers
+
+
+def _parse(line: bytes, where: str) -> Answer:
+    """Read one answer.
+
+    Raises:
+        Vec2SlugError: it is something else.
+    """
+    kinds = (str, str, bool, int, int, float, str)
     try:
-        with path.open(encoding="utf-8") as file:
-            return [Answer(**json.loads(line)) for line in file]
-    except (ValueError, TypeError) as error:
-        raise Vec2SlugError(f"expected answers of a chat model in {path}, but: {error}") from error
+        answer = Answer(**json.loads(line))
+        if not all(map(isinstance, answer, kinds)) or not answer.digest:
+            raise ValueError("a value is of another kind, or what it answers is not said")
+    except (ValueError, TypeError, RecursionError) as error:
+        wanted = f"expected answers of a chat model in {where}"
+        raise Vec2SlugError(f"{wanted}, but: {error}; remove the line, or the file") from error
+    return answer
 
 
 def dollars(answers: Sequence[Answer], input_price: float, output_price: float) -> float:
@@ -139,10 +228,15 @@ def dollars(answers: Sequence[Answer], input_price: float, output_price: float) 
     return _price(inputs, outputs, input_price, output_price)
 
 
-def highest_price(tokens: Sequence[int], input_price: float, output_price: float) -> float:
+def highest_price(
+    tokens: Sequence[int],
+    input_price: float,
+    output_price: float,
+    answer_tokens: int = ANSWER_TOKENS,
+) -> float:
     """Compute what asking for pages of so many tokens costs at most; prices as in `dollars`."""
     prompt = len(PROMPT) // 4
-    inputs, outputs = sum(tokens) + prompt * len(tokens), ANSWER_TOKENS * len(tokens)
+    inputs, outputs = sum(tokens) + prompt * len(tokens), answer_tokens * len(tokens)
     return _price(inputs, outputs, input_price, output_price)
 
 
