@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..common.errors import Vec2SlugError
-from ..embedding.base import Embedder
+from ..embedding.base import Embedder, text_fault
 from ..embedding.registry import DEFAULT, EMBEDDERS, find_embedder, open_embedder
 
 if TYPE_CHECKING:
+    from ..evaluation.llm_baseline import ChatSlugs
     from ..inference.predictor import Precision
 
 
@@ -89,11 +90,37 @@ def add_embedder(parser: argparse.ArgumentParser, default: str = DEFAULT) -> Non
     names = ", ".join(EMBEDDERS)
     parser.add_argument("--embedder", default=default, help=f"{names}; or openai with --model")
     parser.add_argument("--model", help="model of an OpenAI-compatible server")
-    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
+    parser.add_argument("--dimensions", type=int, help="width, of a model that offers several")
+    parser.add_argument(
+        "--batch-size", type=int, help="texts of a request to a server; default 500"
+    )
     parser.add_argument("--price", type=float, default=0.02, help="dollars a million tokens")
-    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
     parser.add_argument("--wait", type=float, default=60, help="seconds between looks at a batch")
+    parser.add_argument("--skip-bad", action="store_true", help="go on without bad texts")
+    parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
+    add_server(parser)
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that asks a server."""
+    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
     parser.add_argument("--timeout", type=float, default=60, help="seconds to wait for an answer")
+
+
+def add_chat(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every command that asks a chat model, but for the model's name."""
+    tokens = "of an answer at most; a model that thinks first needs more; default 64"
+    parser.add_argument("--answer-tokens", type=int, help=tokens)
+    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
+    parser.add_argument("--output-price", type=float, default=4.0)
+    add_server(parser)
+
+
+def open_chat(model: str, options: argparse.Namespace) -> ChatSlugs:
+    """Set up the chat model that the options of `add_chat` are about."""
+    from ..evaluation.llm_baseline import ChatSlugs
+
+    return ChatSlugs(model, options.base_url, options.timeout, answer_tokens=options.answer_tokens)
 
 
 def is_local(name: str) -> bool:
@@ -106,7 +133,8 @@ def open_as_asked(options: argparse.Namespace) -> Embedder:
     """Open the embedder that the options of `add_embedder` choose."""
     if is_local(options.embedder):
         return open_embedder(options.embedder)
-    given = {"base_url": options.base_url, "timeout": options.timeout}
+    names = ("base_url", "timeout", "dimensions", "batch_size")
+    given = {name: getattr(options, name) for name in names}
     if options.embedder == "openai":
         given["model"] = options.model
     return open_embedder(options.embedder, **given)
@@ -119,7 +147,7 @@ def embed_file(options: argparse.Namespace, documents: Path, out: Path, batch: b
         Vec2SlugError: a batch of a local embedder; or as the embedder and its job.
     """
     from ..common.parquet import open_documents
-    from ..embedding.job import embed_documents, manifest_of
+    from ..embedding.job import bad_of, embed_documents, manifest_of
 
     ids, texts = open_documents(documents)
     local = is_local(options.embedder)
@@ -132,10 +160,13 @@ def embed_file(options: argparse.Namespace, documents: Path, out: Path, batch: b
     if batch:
         from ..embedding.openai_batch import BatchJob
 
-        BatchJob(ids, texts, embedder, out).run(options.wait)  # type: ignore[arg-type]
+        job = BatchJob(ids, texts, embedder, out, options.skip_bad)  # type: ignore[arg-type]
+        skipped = job.run(options.wait)
     else:
-        embed_documents(ids, texts, embedder, out)
-    print(f"{len(ids):,} vectors of {embedder.name} in {out}")
+        skipped = embed_documents(ids, texts, embedder, out, options.skip_bad)
+    print(f"{len(ids) - skipped:,} vectors of {embedder.name} in {out}")
+    if skipped:
+        print(f"vec2slug: skipped {skipped:,} bad texts, listed in {bad_of(out)}", file=sys.stderr)
     if truncated := getattr(embedder, "truncated", 0):
         print(f"{truncated:,} texts were over the model's limit and were cut")
     return True
@@ -150,7 +181,7 @@ def agreed(texts: Sequence[str], price: float, yes: bool) -> bool:
     from ..embedding.openai_embedder import cut
 
     # English prose has about four bytes a token; the server's own count is what is paid.
-    tokens = sum(len(cut(text).encode()) for text in texts) / 4
+    tokens = sum(len(cut(text).encode()) for text in texts if not text_fault(text)) / 4
     return consent(
         f"{len(texts):,} texts, about {tokens / 1e6:.2f} million tokens: "
         f"about {price * tokens / 1e6:.2f} dollars",

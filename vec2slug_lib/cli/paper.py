@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .options import (
+    add_chat,
     add_embedder,
     consent,
     counting_tokenizer,
     embed_file,
     is_local,
     open_as_asked,
+    open_chat,
     progress_bar,
 )
 
@@ -70,20 +72,20 @@ def paper_options(argv: Sequence[str]) -> argparse.Namespace:
 def feasibility(argv: Sequence[str]) -> int:
     """Make a corpus of documents of several sources, with slugs by a chat model."""
     options = feasibility_options(argv)
-    from ..evaluation.llm_baseline import ChatSlugs, ask_all, highest_price
+    from ..evaluation.llm_baseline import ask_all, highest_price, unanswered
     from ..experiments.feasibility import draw, finish, shares
 
     tokenizer = counting_tokenizer(options.tokenizer)
     frame = draw(shares(options.take), tokenizer, options.out / "drawn.parquet")
-    chat = ChatSlugs(options.chat, options.base_url)
+    chat = open_chat(options.chat, options)
     written, prices = options.out / "answers.jsonl", (options.input_price, options.output_price)
-    most = highest_price(frame["token_count"].tolist(), *prices)
-    if not written.exists() and not consent(
-        f"{len(frame):,} pages for {options.chat}: at most about {most:.2f} dollars", options.yes
-    ):
+    names, texts = frame["id"].tolist(), frame["text"].tolist()
+    rows = unanswered(chat, names, texts, written)
+    most = highest_price(frame["token_count"].iloc[rows].tolist(), *prices, chat.answer_tokens)
+    cost = f"{len(rows):,} pages for {options.chat}: at most about {most:.2f} dollars"
+    if rows and not consent(cost, options.yes):
         return 1
     with progress_bar(len(frame)) as bar:
-        names, texts = frame["id"].tolist(), frame["text"].tolist()
         answers = ask_all(chat, names, texts, written, bar.update)
     report = finish(frame, answers, prices, options.out)
     for name, source in report["sources"].items():
@@ -98,10 +100,8 @@ def feasibility_options(argv: Sequence[str]) -> argparse.Namespace:
     what = "source=number; the study took 5,000 of fineweb-edu, 2,500 of arXiv and of GitHub issues"
     parser.add_argument("--take", action="append", default=[], metavar="SOURCE=NUMBER", help=what)
     parser.add_argument("--chat", required=True, help="chat model, as the server knows it")
-    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
     parser.add_argument("--out", type=Path, default=Path("work/feasibility"))
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
-    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
-    parser.add_argument("--output-price", type=float, default=4.0)
+    add_chat(parser)
     parser.add_argument("--yes", action="store_true", help="do not ask before it costs anything")
     return parser.parse_args(argv)

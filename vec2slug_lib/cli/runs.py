@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..common.errors import Vec2SlugError
 from ..common.workspace import current
-from .options import make_graphs, progress_bar, read_documents
+from .options import add_chat, make_graphs, open_chat, progress_bar, read_documents
 
 
 def train(argv: Sequence[str]) -> int:
@@ -109,18 +109,16 @@ def baseline(argv: Sequence[str]) -> int:
     parser.add_argument("kind", choices=["llm"])
     parser.add_argument("documents", type=Path, help="parquet with id and text, perhaps slug")
     parser.add_argument("--model", required=True, help="chat model, as the server knows it")
-    parser.add_argument("--base-url", help="address of an OpenAI-compatible server")
     parser.add_argument("--rows", type=int, default=200, help="pages to ask for, the first ones")
     parser.add_argument("--out", type=Path, default=Path("work/llm.jsonl"))
-    parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
-    parser.add_argument("--output-price", type=float, default=4.0)
+    add_chat(parser)
     options = parser.parse_args(argv)
     from ..evaluation.intervals import summarise
-    from ..evaluation.llm_baseline import ChatSlugs, ask_all, summary
+    from ..evaluation.llm_baseline import ask_all, summary
     from ..evaluation.metrics import token_overlap
 
     frame = read_documents(options.documents, "slug").head(options.rows)
-    chat = ChatSlugs(options.model, options.base_url)
+    chat = open_chat(options.model, options)
     with progress_bar(len(frame)) as bar:
         names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
         answers = ask_all(chat, names, texts, options.out, bar.update)
