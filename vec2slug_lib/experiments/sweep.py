@@ -180,11 +180,15 @@ def _source(notebook: Path) -> str:
 
 def _declared(source: str, notebook: Path) -> dict[str, Any]:
     """Return the parameters of a notebook and their defaults, by its cell of parameters."""
-    cells = nbformat.reads(source, as_version=4).cells
-    tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
     names: dict[str, Any] = {}
-    if tagged:
-        exec(tagged[0].source, names)
+    try:
+        cells = nbformat.reads(source, as_version=4).cells
+        tagged = [cell for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        if tagged:
+            exec(tagged[0].source, names)
+    except Exception as error:  # of a file that is no notebook, or whatever the cell raises
+        words = " ".join(str(error).split())[:200]
+        raise Vec2SlugError(f"expected a notebook in {notebook}, but: {words}") from error
     if "declared" not in names:
         raise Vec2SlugError(
             f"expected {notebook} to have a cell of parameters that ends with "
