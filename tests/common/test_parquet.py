@@ -132,5 +132,22 @@ def test_damaged_columns_are_named(tmp_path):
     place = whole.index(b"text 20") - 4  # the length of a string, now far beyond the page
     path.write_bytes(whole[:place] + b"\xff\xff\xff\x7f" + whole[place + 4 :])
     _, texts = open_documents(path)
-    with pytest.raises(Vec2SlugError, match="expected whole columns"):
+    message = r"whole columns of documents in .*documents\.parquet, but in text from row 0 on"
+    with pytest.raises(Vec2SlugError, match=message):
         list(texts)
+
+
+def test_bytes_that_are_no_text_are_one_row_s_fault(tmp_path):
+    for kind in (pa.binary(), pa.large_binary(), pa.string_view()):
+        values = [b"good", b"\xff\xfe", None, "é".encode()]
+        if kind == pa.string_view():
+            values[1] = b"plain"
+        table = pa.table({"id": ["a", "b", "c", "d"], "text": pa.array(values).cast(kind)})
+        pq.write_table(table, tmp_path / "documents.parquet")
+        _, texts = open_documents(tmp_path / "documents.parquet")
+        good, bad, none, accent = texts
+        assert (good, none, accent) == ("good", None, "é")
+        assert bad == "plain" or not bad.isprintable()
+    dictionary = pa.table({"id": ["a", "b"], "text": pa.array(["x", "x"]).dictionary_encode()})
+    pq.write_table(dictionary, tmp_path / "documents.parquet")
+    assert list(open_documents(tmp_path / "documents.parquet")[1]) == ["x", "x"]

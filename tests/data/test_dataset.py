@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.files import file_sha256, read_json, write_json
+from vec2slug_lib.common.jobs import digest
 from vec2slug_lib.common.slugs import UUID, is_identifier, rejection, sound_word, words
 from vec2slug_lib.common.vectors import check_vectors
 from vec2slug_lib.common.workspace import current
@@ -185,6 +186,97 @@ def test_wrong_number_of_vectors(folder, tmp_path):
             folder,
             300,
         )
+
+
+@pytest.fixture
+def inputs(folder, tmp_path):
+    """What `build` was called with, all but the data folder; and the hash of the documents."""
+    frame = pd.read_parquet(tmp_path / "documents.parquet")
+    pairs = zip(frame["id"], frame["text"], strict=True)
+    made_of = digest(value for pair in pairs for value in pair)
+    vectors = check_vectors(np.random.default_rng(1).normal(size=(400, 24)))
+    return tmp_path / "documents.parquet", vectors, tmp_path / "funnel.json", made_of
+
+
+def build_of(inputs, out, **options):
+    *made_of, vectors_of = inputs
+    return build.build(*made_of, out, 300, **{"vectors_of": vectors_of, **options})
+
+
+def test_vectors_of_other_documents_are_refused_by_both_hashes(inputs, tmp_path):
+    documents, _, funnel, ours = inputs
+    build_of(inputs, tmp_path / "one")
+    with pytest.raises(Vec2SlugError, match=f"hash to {ours}, got .* hash to other"):
+        build_of(inputs, tmp_path / "two", vectors_of="other")
+    frame = pd.read_parquet(documents)
+    for other in (frame.iloc[::-1], frame.assign(text=frame["text"] + ".")):
+        other.to_parquet(documents, index=False)
+        content = {**read_json(funnel), "parquet_sha256": file_sha256(documents)}
+        write_json(funnel, content)
+        with pytest.raises(Vec2SlugError, match=f"got vectors of documents that hash to {ours}"):
+            build_of(inputs, tmp_path / "two")
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_funnel_of_other_documents_is_refused(inputs, tmp_path):
+    documents = inputs[0]
+    frame = pd.read_parquet(documents)
+    frame.assign(slug="another-slug-here").to_parquet(documents)
+    with pytest.raises(Vec2SlugError, match=f"with SHA-256 {file_sha256(documents)}, got that of"):
+        build_of(inputs, tmp_path / "two")
+
+
+@pytest.mark.parametrize("content", [b"", b"no parquet", None, pd.DataFrame({"id": ["a"]})])
+def test_what_is_no_file_of_documents(inputs, tmp_path, content):
+    documents = inputs[0]
+    documents.unlink()
+    if isinstance(content, bytes):
+        documents.write_bytes(content)
+    elif content is not None:
+        content.to_parquet(documents)
+    with pytest.raises(Vec2SlugError, match=r"expected documents in .*documents\.parquet"):
+        build_of(inputs, tmp_path / "two")
+
+
+def test_rows_without_a_vector_are_left_out_and_counted(inputs, tmp_path):
+    documents, vectors, *rest = inputs
+    vectors[[3, 7]] = np.nan
+    build_of((documents, vectors, *rest), tmp_path / "two", skipped={3, 7})
+    ids = set(dataset.load(tmp_path / "two").pairs["id"])
+    assert not {"d003", "d007"} & ids
+    last = read_json(tmp_path / "two" / "funnel.json")["steps"][-1]
+    assert last == {"name": "selected", "kept": 300, "dropped": {"no_vector": 2}}
+
+
+@pytest.mark.parametrize("step", ["save_vectors", "write_text_baselines", "describe"])
+def test_a_folder_that_a_kill_left_half_made_is_not_taken_for_whole(
+    inputs, folder, tmp_path, monkeypatch, step
+):
+    """The old vectors would fit: the pairs have the same ids."""
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, step, fail)
+        with pytest.raises(KeyboardInterrupt):
+            build_of(inputs, folder)
+    assert not (folder / "card.json").exists()
+    if step == "save_vectors":
+        with pytest.raises(Vec2SlugError, match="found none"):
+            dataset.load(folder)
+    build_of(inputs, folder)
+    build_of(inputs, tmp_path / "whole")
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (folder / path.name).read_bytes()
+
+
+def test_vectors_of_another_embedder_are_not_written_over(inputs, folder):
+    before = (folder / "embeddings.minilm.npz").read_bytes()
+    with pytest.raises(Vec2SlugError, match=r"folder for embeddings\.other\.npz, found embeddings"):
+        build_of(inputs, folder, embedder="other")
+    assert (folder / "embeddings.minilm.npz").read_bytes() == before
+    assert len(dataset.load(folder).pairs) == 300
 
 
 @pytest.mark.parametrize("name", ["pairs.parquet", "embeddings.minilm.npz"])

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import IO, overload
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import Vec2SlugError
 
 BATCH = 1_000  # rows in memory at a time
 BUFFER = 1 << 20  # bytes read at a time
+DAMAGE = (OSError, ValueError, pa.ArrowException)  # what damaged parquet raises
 
 
 def open_parquet(source: Path | str | IO[bytes]) -> pq.ParquetFile:
@@ -22,7 +24,7 @@ def open_parquet(source: Path | str | IO[bytes]) -> pq.ParquetFile:
     programs write a million rows as one group.
 
     Raises:
-        OSError, ValueError: there is no such file, or it is damaged.
+        OSError, ValueError, pyarrow.ArrowException: there is no such file, or it is damaged.
     """
     return pq.ParquetFile(source, buffer_size=BUFFER, pre_buffer=False)
 
@@ -35,12 +37,33 @@ def open_documents(path: Path | str) -> tuple[Column, Column]:
     """
     try:
         file = open_parquet(path)
-    except (OSError, ValueError) as error:
+    except DAMAGE as error:
         raise Vec2SlugError(f"expected id and text in {path}, but: {error}") from error
     names = file.schema_arrow.names
     if not {"id", "text"} <= set(names):
         raise Vec2SlugError(f"expected id and text in {path}, got the columns {', '.join(names)}")
-    return Column(file, "id"), Column(file, "text")
+    return Column(file, "id", path), Column(file, "text", path)
+
+
+def undecoded(column: pa.Array) -> pa.Array:
+    """Return a column's strings as bytes, so that a bad one does not lose the rest.
+
+    Columns of other kinds come as they are.
+    """
+    types = pa.types
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    strings = (types.is_string, types.is_large_string, types.is_string_view, types.is_binary)
+    return column.cast(pa.large_binary()) if any(is_(column.type) for is_ in strings) else column
+
+
+def _strings(column: pa.Array) -> list[str]:
+    """List the values of a column; bytes that are not UTF-8 become lone surrogates."""
+    values = undecoded(column).to_pylist()
+    return [
+        value.decode(errors="surrogateescape") if isinstance(value, bytes) else value
+        for value in values
+    ]
 
 
 class Column(Sequence[str]):
@@ -53,8 +76,8 @@ class Column(Sequence[str]):
         Vec2SlugError: on reading, if the file is damaged.
     """
 
-    def __init__(self, file: pq.ParquetFile, name: str) -> None:
-        self._file, self._name = file, name
+    def __init__(self, file: pq.ParquetFile, name: str, path: Path | str) -> None:
+        self._file, self._name, self._path = file, name, path
         groups = (file.metadata.row_group(i) for i in range(file.metadata.num_row_groups))
         self._starts = np.cumsum([0, *(group.num_rows for group in groups)])  # and the end
         self._at, self._held = 0, list[str]()  # the rows in memory: number of the first, and all
@@ -96,8 +119,13 @@ class Column(Sequence[str]):
     def _batches(self, group: int) -> Iterator[list[str]]:
         """Yield values from the start of a row group to the end of the file."""
         groups = list(range(group, len(self._starts) - 1))
+        row = int(self._starts[group])
         try:
             for batch in self._file.iter_batches(BATCH, row_groups=groups, columns=[self._name]):
-                yield batch.column(0).to_pylist()
-        except (OSError, ValueError) as error:
-            raise Vec2SlugError(f"expected whole columns of documents, but: {error}") from error
+                yield _strings(batch.column(0))
+                row += len(batch)
+        except DAMAGE as error:
+            raise Vec2SlugError(
+                f"expected whole columns of documents in {self._path}, but in {self._name} from "
+                f"row {row} on: {error}"
+            ) from error

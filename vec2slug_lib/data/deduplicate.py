@@ -52,7 +52,8 @@ def global_filters(ranks: Path, out: Path) -> list[dict[str, Any]]:
     number of documents: see ``MEMORY``.
 
     Raises:
-        Vec2SlugError: no document is left over from the local filters.
+        Vec2SlugError: no document is left over from the local filters, or one of their files, or
+            the disk, is not as it should be.
     """
     files = [str(path) for path in sorted(ranks.glob("*.parquet"))]
     if not files:
@@ -73,6 +74,12 @@ def global_filters(ranks: Path, out: Path) -> list[dict[str, Any]]:
             steps = _narrow_down(connection)
             connection.execute(f"CREATE OR REPLACE TABLE documents AS {ORDER}")
             _write_kept(connection, files, out, spill)
+    except (duckdb.Error, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise Vec2SlugError(
+            f"expected to join the documents in {ranks}, but: {reason}; remove what is damaged "
+            "there, or make room, and run it again"
+        ) from error
     finally:
         shutil.rmtree(spill, ignore_errors=True)
     return steps

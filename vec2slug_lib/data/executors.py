@@ -20,13 +20,9 @@ from typing import Any
 
 import dill
 from datatrove.executor import LocalPipelineExecutor, SlurmPipelineExecutor
-from loguru import logger
 
 from ..common.errors import Vec2SlugError
 from ..common.parallel import Engine, processes, ray_tasks
-
-# Here and not in a function: each process imports this module before datatrove starts to log.
-logger.disable("datatrove")
 
 EXECUTORS = ("local", "ray", "slurm")
 PAUSE = 5.0  # seconds between two looks at Slurm's queue

@@ -17,11 +17,15 @@ import pyarrow as pa
 from datatrove.data import Document
 from datatrove.io import DataFolder
 from datatrove.pipeline.readers.base import BaseDiskReader
+from loguru import logger
 
 from ..common.errors import Vec2SlugError
-from ..common.parquet import open_parquet
+from ..common.parquet import open_parquet, undecoded
 from .compression import Content, open_content
 from .front_matter import FENCED, decode, page_address, split_front_matter
+
+# Here and not in a function: each process imports this module before datatrove starts to log.
+logger.disable("datatrove")
 
 COLUMNS = ("id", "url", "text", "title", "source", "license")
 BROKEN = "broken_file"  # the defect of the row at which a file breaks off
@@ -29,6 +33,7 @@ BROKEN = "broken_file"  # the defect of the row at which a file breaks off
 Row = dict[str, Any] | str  # a raw row, or the defect of one that is no record
 
 JSON_START = re.compile(r'\s*(\{\s*["}]|\[\s*[\[{\]])')
+JSON_LINE = re.compile(r'^\s*\{\s*"', re.MULTILINE)
 MAGIC = {
     b"PAR1": "parquet", b"PK\x03\x04": "ZIP archive", b"7z\xbc\xaf": "7z archive",
     b"Rar!": "RAR archive", b"\x04\x22\x4d\x18": "LZ4", b"\xff\x06\x00\x00sNaPpY": "Snappy",
@@ -69,7 +74,7 @@ def kind_of(head: bytes, path: str) -> str:
     text, end = _shown(head), ending(path)
     if end in MARKDOWN_ENDINGS:
         return "Markdown"
-    if JSON_START.match(text):
+    if JSON_START.match(text) or (end in JSON_ENDINGS and JSON_LINE.search(text)):
         return "JSON"
     if "\0" in text:
         return "parquet" if end in PARQUET_ENDINGS else "binary data"
@@ -149,19 +154,16 @@ def parquet_rows(source: IO[bytes]) -> Iterator[Row]:
     """
     file = open_parquet(source)
     columns = [name for name in COLUMNS if name in file.schema_arrow.names]
-    for batch in file.iter_batches(batch_size=1000, columns=columns):
-        values = [_values(batch.column(name)) for name in columns]
-        for number in range(len(batch)):
-            yield {name: each[number] for name, each in zip(columns, values, strict=True)}
+    for group in range(file.num_row_groups):  # one by one: a broken one costs none before it
+        for batch in file.iter_batches(1000, [group], columns):
+            values = [_values(batch.column(name)) for name in columns]
+            for number in range(len(batch)):
+                yield {name: each[number] for name, each in zip(columns, values, strict=True)}
 
 
 def _values(column: pa.Array) -> list[Any]:
     """List the values of a column; strings stay bytes, so that a bad one does not lose the rest."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        column = column.cast(pa.large_binary())
+    column = undecoded(column)
     try:
         return list(column.to_pylist())
     except (ValueError, OverflowError):  # bad UTF-8 in a list, a date beyond all calendars
@@ -223,7 +225,7 @@ def _json_values(text: str) -> Iterator[Any]:
 def _json_row(line: bytes) -> Row:
     """Parse a line, or name its defect."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode("utf-8-sig"))
     except UnicodeDecodeError:
         return "bad_encoding"
     except (ValueError, RecursionError):  # ValueError also for a number of too many digits

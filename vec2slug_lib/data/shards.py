@@ -146,14 +146,14 @@ def is_good(out: Path, rank: int, skip_bad: bool) -> bool:
         rank: number of the shard.
         skip_bad: whether one that lacks what a broken file held is good, too.
     """
+    files = (out / "ranks").glob(f"*_{rank:05}.parquet")
     try:
         counts = dict(filter_counts(out / "logs" / "stats" / f"{rank:05}.json"))
-        files = (out / "ranks").glob(f"*_{rank:05}.parquet")
+        *_, last = counts.values()
+        broken = counts[ReadableFilter.name].get(f"dropped_{BROKEN}", 0)
         rows = sum(pq.read_metadata(path).num_rows for path in files)
-    except (OSError, KeyError, TypeError, Vec2SlugError, pa.ArrowException):
+    except (OSError, KeyError, TypeError, ValueError, pa.ArrowException):
         return False
-    *_, last = counts.values()
-    broken = counts[ReadableFilter.name].get(f"dropped_{BROKEN}", 0)
     return bool(rows == last.get("forwarded", 0) and (skip_bad or not broken))
 
 

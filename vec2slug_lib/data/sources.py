@@ -62,7 +62,7 @@ class Source:
     def count_left_out(self) -> dict[str, int]:
         """Count the files that are left out, by what they are and by ending."""
         names = [
-            kind if kind == "hidden" else f"{kind} ({ending(path) or 'no ending'})"
+            kind if kind == "hidden" else f"{kind} ({PurePosixPath(path).suffix or 'no ending'})"
             for path, kind in self.left_out.items()
         ]
         return dict(Counter(names).most_common())
