@@ -27,7 +27,7 @@ INFERENCE_LOADS = {
     "private", "common", "common.errors", "common.files", "common.slugs", "common.vectors",
     "common.vocabulary", "common.neighbours", "inference", "inference.scores",
     "inference.beam_search", "inference.mbr", "inference.steppers", "inference.predictor",
-    "inference.index",
+    "inference.index", "inference.rows", "inference.familiarity",
 }  # fmt: skip
 
 

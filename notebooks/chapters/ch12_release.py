@@ -30,6 +30,7 @@ PURPOSES = {
     "inference.py": "slugs without this library: numpy and onnxruntime",
     "manifest.train.json": "how it was trained; hashes",
     "manifest.onnx.json": "how the graphs differ from PyTorch; hashes",
+    "training_vectors.npz": "how vectors of its embedder lie, to tell another's",
     "history.train.jsonl": "losses of the training",
     "README.md": "the model card",
 }

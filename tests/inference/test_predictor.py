@@ -19,6 +19,7 @@ from vec2slug_lib.common.slugs import is_valid
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.experiments.score import mbr_slugs
 from vec2slug_lib.inference.beam_search import search
+from vec2slug_lib.inference.familiarity import codes_in
 from vec2slug_lib.inference.index import Index
 from vec2slug_lib.inference.predictor import (
     DEFAULT_MODEL,
@@ -218,6 +219,7 @@ def test_any_input_of_the_right_width_gives_slugs_or_a_clear_error(release, data
     rows = data.draw(arrays(kind, st.tuples(st.integers(0, 3), st.just(24))))
     with np.errstate(all="ignore"):
         bad = len(rows) == 0 or not np.isfinite(rows).all() or (np.abs(rows) == 0).all(axis=1).any()
+    bad |= bool(codes_in(rows))
     predictor = SlugPredictor.from_dir(release)
     if bad:
         with pytest.raises(Vec2SlugError, match=r"expected (finite|vectors)"):

@@ -20,6 +20,7 @@ from ..common.files import check_file, known_hash, read_json
 from ..common.vectors import Array, Floats, as_array, check_shape, check_vectors
 from ..common.vocabulary import Vocabulary
 from .beam_search import Candidate, DecodingConfig, search
+from .familiarity import Inspector, TrainingVectors
 from .mbr import Evidence, MBRConfig, mbr_search
 from .rows import Found, Rows, checked_rows, pieces, results, submit
 from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
@@ -141,6 +142,7 @@ class SlugPredictor:
         embedder: of texts; candidates are re-ranked with it if the model has a bag-of-words head.
         cached: whether its graph keeps what it has computed; the study's does not.
         workers: pieces of rows that are worked on at a time.
+        inspector: refuses codes, and warns once of another embedder's vectors.
     """
 
     def __init__(
@@ -150,8 +152,9 @@ class SlugPredictor:
         index: Index | None = None,
         embedder: TextEmbedder | None = None,
         workers: int = 1,
+        training: TrainingVectors | None = None,
     ) -> None:
-        self.workers = workers
+        self.workers, self.inspector = workers, Inspector(training, config.embedder)
         self.session, self.config, self.index, self.embedder = session, config, index, embedder
         self.vocabulary = Vocabulary.of(config.token_strings)
         self.cached = any(node.name == "mask" for node in session.get_inputs())
@@ -189,7 +192,8 @@ class SlugPredictor:
             raise Vec2SlugError(f"expected threads of 1 or more, got {threads}")
         session = open_session(graph_path(folder, precision), config.shape, threads)
         workers = max((os.cpu_count() or 1) // threads, 1)
-        return cls(session, config, index, embedder, workers)
+        training = TrainingVectors.load(folder)
+        return cls(session, config, index, embedder, workers, training)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Predict the best slug of each row.
@@ -263,6 +267,7 @@ class SlugPredictor:
         """
         if k < 1:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
+        vectors = self.inspector.inspect(vectors)
         width = max((self.config.mbr or self.config.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
         size, workers = max(rows // width, 1), self.workers

@@ -32,6 +32,7 @@ from .model_card import model_card
 from .quantization import activation_ranges
 from .standalone import standalone
 from .step_graph import OPSET, write_step_graph
+from .training_vectors import write_training_vectors
 
 TOLERANCE = 1e-3
 SAMPLE = 600  # rows that quantization ranges are measured on
@@ -92,8 +93,17 @@ def export_release(run: Run, folder: Path, pretrained: bool = False) -> None:
     names = ("model.safetensors", "model.json", "tokenizer.json")
     hashes = {name: file_sha256(folder / name) for name in names}
     write_json(folder / "manifest.train.json", {**manifest, "sha256": hashes})
+    describe_training_vectors(folder)
     with atomic(folder / "README.md") as temporary:
         temporary.write_text(model_card(folder.name, run, pretrained), encoding="utf-8")
+
+
+def describe_training_vectors(folder: Path) -> None:
+    """Write what a release says of its training vectors, if they are those of the workspace."""
+    trained_on = read_json(folder / "manifest.train.json").get("data")
+    if trained_on and trained_on == dataset.ids_digest((data := dataset.load()).pairs["id"]):
+        rows = data.part("train")
+        write_training_vectors(folder, rows.vectors, rows.pairs["source"].tolist())
 
 
 def load_release(folder: Path) -> Decoder:

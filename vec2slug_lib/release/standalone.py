@@ -9,7 +9,7 @@ from importlib.resources import files
 # In this order each needs only what stands before it.
 MODULES = {
     "common": ("errors", "files", "slugs", "vectors", "vocabulary"),
-    "inference": ("scores", "beam_search", "mbr", "steppers", "predictor"),
+    "inference": ("scores", "beam_search", "mbr", "steppers", "rows", "familiarity", "predictor"),
 }
 
 HEAD = '''# /// script

@@ -1,0 +1,150 @@
+"""Whether vectors are what a model can read: numbers, not codes; of its embedder, not of another.
+
+The vectors of an embedder lie around a mean, far apart in some directions and close together in
+others. Those of another have no reason to be close together in the same ones.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..common.errors import Vec2SlugError
+from ..common.files import check_file, known_hash
+from ..common.vectors import Array, Doubles, Floats, as_array, unit_rows
+
+TRAINING_VECTORS = "training_vectors.npz"  # in a release: what it knows of them
+INSPECTED = 1_000  # rows of a job that are looked at
+STRANGERS = 1 / 3  # share of rows beyond the limit from which on vectors are another embedder's
+CODE_VALUES = 8  # of so many different small integers, and nothing else, codes are made
+CODES = (
+    "codes of a quantised or binary index, which are nothing without its ranges; "
+    "give the float vectors that they were made of, or a .npz with codes [N, D] and scale [N]"
+)
+
+
+@dataclass(frozen=True)
+class TrainingVectors:
+    """What a release knows of the vectors that it was trained on.
+
+    Attributes:
+        mean: of the unit vectors, ``[D]``.
+        directions: ``[K, D]``, orthogonal, each divided by the deviation along it.
+        limit: distance beyond which hardly any vector of the embedder is.
+    """
+
+    mean: Floats
+    directions: Floats
+    limit: float
+
+    @classmethod
+    def load(cls, folder: Path) -> TrainingVectors | None:
+        """Read them from a release; None if it says nothing of them, as the study's do.
+
+        Raises:
+            Vec2SlugError: the file is damaged, or not that of the manifest.
+        """
+        path = folder / TRAINING_VECTORS
+        if not path.is_file():
+            return None
+        check_file(path, known_hash(folder, path.name))
+        try:
+            with np.load(path) as file:
+                directions = file["codes"].astype(np.float32) * file["scales"][:, None]
+                return cls(file["mean"], directions, float(file["limit"]))
+        except Exception as error:  # zipfile, OSError, KeyError and ValueError alike
+            raise Vec2SlugError(f"expected training vectors in {path}, but: {error}") from error
+
+    def distances(self, vectors: Array) -> Doubles:
+        """Compute how far rows ``[N, D]`` are from the training vectors, which are at 1 on average.
+
+        Returns:
+            The mean square, over the directions, of the deviations from the mean ``[N]``; rows
+            that are zero or not finite are left out.
+        """
+        unit, bad = unit_rows(vectors)
+        unit = np.delete(unit, list(bad), axis=0)
+        deviations = (unit - self.mean) @ self.directions.T
+        return np.asarray(np.square(deviations, dtype=np.float64).mean(axis=1))
+
+
+class Inspector:
+    """Looks at the rows that a predictor is given: refuses codes, warns of another embedder once.
+
+    Args:
+        training: of the model; without it, nothing is said of the embedder.
+        embedder: its name, for the warning.
+    """
+
+    def __init__(self, training: TrainingVectors | None, embedder: str) -> None:
+        self.training, self.embedder = training, embedder or "the model's embedder"
+        self._distances: deque[float] = deque(maxlen=INSPECTED)
+
+    def inspect(self, rows: Any) -> Any:
+        """Return an array or iterable of rows, a sample of which is looked at.
+
+        Raises:
+            Vec2SlugError: they are codes or booleans; in an iterable, when the row is reached.
+        """
+        if isinstance(rows, np.ndarray):
+            self._look(spread(rows))
+            return rows
+        return _passing(rows, self._look) if isinstance(rows, Iterable) else rows
+
+    def _look(self, sample: Array) -> None:
+        """Look at rows ``[N, D]``; others are refused elsewhere."""
+        if codes := codes_in(sample):
+            raise Vec2SlugError(f"expected vectors of numbers such as float32, got {codes}")
+        training = self.training
+        if training is None or sample.ndim != 2 or sample.dtype.kind not in "fiu":
+            return
+        if sample.shape[1] != len(training.mean):
+            return
+        self._distances.extend(training.distances(sample).tolist())
+        distances = np.array(self._distances)
+        if distances.size and (distances > training.limit).mean() > STRANGERS:
+            self.training = None  # once is enough
+            warnings.warn(
+                f"expected vectors of {self.embedder}, got what looks like another embedder's, "
+                "whose slugs are nonsense: their distance from the training vectors is "
+                f"{np.median(distances):.3g} (median of {len(distances)} rows), where "
+                f"{self.embedder} has about 1 and hardly ever more than {training.limit:.2g}",
+                stacklevel=4,
+            )
+
+
+def spread(rows: Array) -> Array:
+    """Return a sample of rows ``[N, …]``, spread evenly over them."""
+    return rows[:: -(-len(rows) // INSPECTED) or 1] if rows.ndim else rows
+
+
+def _passing(rows: Iterable[Any], look: Callable[[Array], None]) -> Iterator[Any]:
+    """Yield rows as they come, and look at the first ones on the way."""
+    for number, row in enumerate(rows):
+        if number < INSPECTED:
+            look(as_array(row)[None])
+        yield row
+
+
+def codes_in(vectors: Array) -> str:
+    """Tell what codes a sample of rows is of, also if they are stored as other numbers; or ""."""
+    kind = vectors.dtype
+    if kind.kind == "b" or kind in (np.int8, np.uint8):
+        return f"{kind}: {CODES}"
+    if kind.kind not in "fiu" or not vectors.size:
+        return ""
+    low, high = vectors.min(), vectors.max()  # NaN, if there is one
+    in_range = (low >= -128 and high <= 127) or (low >= 0 and high <= 255)
+    if not in_range or (vectors != np.rint(vectors)).any():
+        return ""
+    values = np.unique(vectors).tolist()
+    bits = values in ([0, 1], [-1, 1]) and 0.25 < (vectors == 1).mean() < 0.75
+    if bits or len(values) >= CODE_VALUES:
+        return f"nothing but integers from {low:g} to {high:g}: {CODES}"
+    return ""
