@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import Vec2SlugError
-from .options import add_embedder, counting_tokenizer, embed_file, read_vectors
+from .options import add_embedder, counting_tokenizer, embed_file
 
 
 def corpus(argv: Sequence[str]) -> int:
@@ -76,6 +76,7 @@ def data(argv: Sequence[str]) -> int:
     from ..data.build import build
     from ..embedding.job import read_bad
     from ..embedding.registry import embedder_key
+    from ..inference.vector_files import read_vectors
 
     documents, funnel = options.corpus / "documents.parquet", options.corpus / "funnel.json"
     vectors, note = read_vectors(options.vectors), read_note(options.vectors)

@@ -9,6 +9,7 @@ import argparse
 import functools
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -22,7 +23,7 @@ from ..common.slugs import UniqueSlugs
 from ..common.vectors import check_shape, vector_key
 from ..embedding.registry import open_embedder
 from .door import leave
-from .options import make_graphs, progress_bar, read_vectors
+from .options import make_graphs, progress_bar
 
 if TYPE_CHECKING:
     from ..embedding.base import Embedder
@@ -66,7 +67,9 @@ def slugs(argv: Sequence[str]) -> int:
     options = slug_options(argv)
     embedder = functools.cache(open_embedder)
     if options.vectors:
-        vectors = read_vectors(options.vectors)
+        from ..inference.vector_files import read_vectors
+
+        vectors = read_vectors(options.vectors, options.skip_bad)
     else:
         texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
         vectors = embedder().embed(texts)
@@ -83,9 +86,15 @@ def slugs(argv: Sequence[str]) -> int:
 
 @contextmanager
 def naming(path: Path | None) -> Iterator[None]:
-    """Name the file, if there is one, in what is said of a bad row."""
+    """Name the file, if there is one, in what is said of a bad row, and in a warning."""
+
+    def say(message: Warning | str, *_: object) -> None:
+        print("vec2slug:", f"{path}: {message}" if path else message, file=sys.stderr)
+
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = say  # type: ignore[assignment]
+            yield
     except Vec2SlugError as error:
         raise Vec2SlugError(f"{path}: {error}" if path else str(error)) from error
 
@@ -148,7 +157,7 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser("vec2slug", usage=USAGE, description="Slugs from embeddings.")
     parser.add_argument("texts", nargs="*", help="texts; - reads one from standard input")
-    parser.add_argument("--vectors", type=Path, help=".npy file [N, width], one slug a row")
+    parser.add_argument("--vectors", type=Path, help="file of vectors, one slug a row")
     parser.add_argument("--top-k", type=int, default=1, help="candidates, with their scores")
     parser.add_argument("--unique", action="store_true", help="append a short stable hash")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")

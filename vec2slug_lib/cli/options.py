@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ..common.errors import Vec2SlugError
 from ..embedding.base import Embedder, text_fault
 from ..embedding.registry import DEFAULT, EMBEDDERS, find_embedder, open_embedder
@@ -46,20 +43,6 @@ def make_graphs(folder: Path, precision: Precision) -> None:
         how = "to make it from the weights, install vec2slug[export]"
         raise Vec2SlugError(f"expected a graph in {folder}, found none: {how}") from error
     export_graphs(folder)
-
-
-def read_vectors(path: Path) -> npt.NDArray[np.float32]:
-    """Open the vectors of a ``.npy`` file, left on the disk; the predictor checks them.
-
-    Raises:
-        Vec2SlugError: the file is missing, empty, truncated or not a plain numeric array.
-    """
-    try:
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError as error:
-        raise Vec2SlugError(f"expected vectors at {path}, found no file") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise Vec2SlugError(f"expected a .npy array of numbers in {path}, but: {error}") from error
 
 
 def read_documents(path: Path, *others: str) -> Any:
