@@ -114,6 +114,21 @@ def test_of_a_packed_file_that_breaks_off_the_rows_before_are_kept(tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", PACKERS)
+def test_a_packed_file_of_which_nothing_can_be_read_is_broken_and_not_empty(tmp_path, kind):
+    write(tmp_path / "b.jsonl", PLAIN)
+    packed = bytearray(PACKERS[kind](PLAIN))
+    for content in (packed[:12], packed[:10] + b"\xff" * 90 + packed[100:]):
+        write(tmp_path / "a", content)
+        with pytest.raises(Vec2SlugError, match="whole readable file, a, but after 0 rows"):
+            documents(tmp_path)
+        assert defects(tmp_path, skip_bad=True) == ["broken_file", *[""] * 9]
+        with pytest.raises(Vec2SlugError, match="whole readable file, a, but after 0 rows"):
+            documents(tmp_path / "a")
+    write(tmp_path / "a", PACKERS[kind](b""))
+    assert open_source(str(tmp_path)).left_out == {"a": "empty file"}
+
+
+@pytest.mark.parametrize("kind", PACKERS)
 def test_packed_files_of_any_size_are_read_whole_or_break(kind):
     @given(st.lists(st.binary(max_size=300), max_size=4), st.integers(0, 40))
     def check(parts, cut):

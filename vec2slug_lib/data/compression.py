@@ -65,6 +65,9 @@ def open_content(handle: IO[bytes]) -> Content:
 
     Args:
         handle: a seekable file at its start.
+
+    Raises:
+        Exception: not one byte can be read; of each compression its own.
     """
     content = _peek(iter(partial(handle.read, BLOCK), b""))
     if content.head.startswith(ZIP) and (member := _only_member(handle)):
@@ -85,13 +88,15 @@ def _only_member(handle: IO[bytes]) -> IO[bytes] | None:
 
 
 def _peek(blocks: Iterator[bytes], packed: bool = False) -> Content:
-    """Look at the first bytes; an error among them is kept for whoever reads on."""
+    """Look at the first bytes; an error after some of them is kept for whoever reads on."""
     head, end = b"", None
     while len(head) < HEAD and end is None:
         try:
             head += next(blocks)
         except Exception as error:  # the end, too
             end = error
+    if end is not None and not head and not isinstance(end, StopIteration):
+        raise end
 
     def again() -> Iterator[bytes]:
         yield head
