@@ -13,6 +13,15 @@ STAMP := .venv/.stamp
 PAGES := _build/html
 BROWSERS := chromium chromium-browser google-chrome
 
+# pip and npm ask for what is to be installed, and nothing else: no news of themselves, no audit.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export npm_config_audit := false
+export npm_config_fund := false
+export npm_config_update_notifier := false
+# JupyterLab would ask for news and for newer releases of itself and of its extensions.
+LAB := {"LabApp": {"news_url": null, "extension_manager": "readonly", \
+  "check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate"}}
+
 # What the execution cache cannot see: the library, the data, the versions and the preset.
 KEY = (echo "$${VEC2SLUG_PRESET:-book}"; \
   git ls-files -z --cached --others --exclude-standard vec2slug_lib notebooks/chapters data requirements.txt \
@@ -22,13 +31,14 @@ $(STAMP): requirements.txt pyproject.toml
 	@echo "== Environment: installing into .venv (about 4 minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed, this is " + sys.version)'
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check -r requirements.txt -e .
+	@$(BIN)/python -m pip install --quiet --no-input -r requirements.txt -e .
 # Kernels listen on this machine only; their warning about plain TCP would be in every build.
-	@mkdir -p .venv/etc/ipython
+	@mkdir -p .venv/etc/ipython .venv/etc/jupyter
 	@echo 'c.IPKernelApp.log_level = "ERROR"' > .venv/etc/ipython/ipython_kernel_config.py
+	@echo '$(LAB)' > .venv/etc/jupyter/jupyter_lab_config.json
 # An option of jsonschema that nothing here uses: it compiles a grammar, and so costs each program
 # that reads a notebook, each test worker and each process of Ray two seconds of its start.
-	@$(BIN)/python -m pip uninstall --quiet --yes --disable-pip-version-check rfc3987-syntax
+	@$(BIN)/python -m pip uninstall --quiet --yes rfc3987-syntax
 	@touch $@
 
 MODEL := data/models/vec2slug-minilm-small
@@ -48,7 +58,7 @@ NPM := _build/npm/node_modules/.package-lock.json
 $(NPM): book/playground/package.json book/playground/package-lock.json
 	@mkdir -p _build/npm && cp $^ _build/npm/
 	@echo "== Playground: installing onnxruntime-web from npm"
-	@npm ci --prefix _build/npm --ignore-scripts --no-audit --no-fund --silent \
+	@npm ci --prefix _build/npm --ignore-scripts --silent \
 	  || echo "== Playground: npm did not install it; the page will say so"
 
 book: $(STAMP) $(MODEL)/manifest.onnx.json $(READER) $(NPM)

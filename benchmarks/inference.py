@@ -8,6 +8,9 @@ models: the release, and the release cut to its first 5,000 tokens, the vocabula
 
 from __future__ import annotations
 
+# First, as onnxruntime reads at its own import that it is to report nothing.
+from vec2slug_lib.common.files import read_json, write_json  # isort: skip
+
 import argparse
 import json
 import multiprocessing
@@ -34,7 +37,6 @@ from plain_search import PlainSearch
 from safetensors.numpy import load_file, save_file
 from tqdm import tqdm
 
-from vec2slug_lib.common.files import read_json, write_json
 from vec2slug_lib.common.vocabulary import Vocabulary
 from vec2slug_lib.data import dataset
 from vec2slug_lib.evaluation.intervals import summarise

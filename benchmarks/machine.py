@@ -6,6 +6,9 @@ busy moment.
 
 from __future__ import annotations
 
+# First, as onnxruntime reads at its own import that it is to report nothing.
+from vec2slug_lib.common.files import read_json, write_json  # isort: skip
+
 import os
 import platform
 import sys
@@ -20,7 +23,6 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from vec2slug_lib.common.files import read_json, write_json
 from vec2slug_lib.inference.predictor import LOGITS, ROWS
 
 BEAM = 4

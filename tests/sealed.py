@@ -56,10 +56,10 @@ def way_in() -> Sequence[str] | None:
     """The command that makes the namespaces on this machine; None if it cannot have any."""
     for way in WAYS:
         try:
-            done = subprocess.run([*way, "true"], capture_output=True, check=False)
+            done = _sealed(way, ["true"], dict(os.environ), Path("/"), 10)
         except OSError:
             continue
-        if done.returncode == 0:
+        if done.returncode == 0 and json.loads(done.stdout)["code"] == 0:
             return way
     return None
 
@@ -70,16 +70,22 @@ def run_sealed(
     """Run a command in namespaces of its own; ``env`` is all of its environment."""
     way = way_in()
     assert way is not None, "no namespaces here"
+    done = _sealed(way, command, env, cwd, timeout)
+    assert done.returncode == 0, done.stderr
+    return Sealed(**json.loads(done.stdout))
+
+
+def _sealed(
+    way: Sequence[str], command: Sequence[str], env: Mapping[str, str], cwd: Path, timeout: float
+) -> subprocess.CompletedProcess[str]:
     job = {
         "command": list(command), "env": dict(env), "cwd": str(cwd), "timeout": timeout,
         "user": os.getuid(), "group": os.getgid(), "drop": way[0] == "sudo",
     }  # fmt: skip
-    done = subprocess.run(
+    return subprocess.run(
         [*way, sys.executable, __file__], input=json.dumps(job), capture_output=True, text=True,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return Sealed(**json.loads(done.stdout))
 
 
 # --- in the namespaces ---
@@ -105,8 +111,9 @@ def _make_network() -> None:
     for family, address in OWN.items():
         try:
             packed = socket.inet_pton(family, address)
-            head = struct.pack("=BBBBi", family, 8 * len(packed), 0, 0, lo)
-            _send(20, create, head + _attributes({1: packed, 2: packed}))  # RTM_NEWADDR
+            # RTM_NEWADDR, with IFA_F_NODAD: an address is there now, and not when none else has it.
+            head = struct.pack("=BBBBi", family, 8 * len(packed), 2, 0, lo)
+            _send(20, create, head + _attributes({1: packed, 2: packed}))
             # RTM_NEWROUTE: all of the world (length 0) is local, and asked from our own address.
             head = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 255, 4, 254, 2, 0)
             _send(24, create, head + _attributes({4: struct.pack("=i", lo), 7: packed}))
@@ -120,7 +127,8 @@ def _mount_names(folder: Path) -> None:
     for name, text in ETC.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o644)
-        subprocess.run(["mount", "--bind", folder / name, f"/etc/{name}"], check=True)
+        if Path("/etc", name).exists():
+            subprocess.run(["mount", "--bind", folder / name, f"/etc/{name}"], check=True)
 
 
 def _filter() -> bytes:
