@@ -420,6 +420,27 @@ def test_a_server_that_dies_is_not_taken_for_bad_texts(server, naps):
     assert len(server.requests) <= 10
 
 
+def test_a_server_that_was_away_for_a_while_keeps_its_batch_size(server, naps):
+    texts = ALL * 3
+    client = embedder(server)
+    client.embed(["a"])
+    server.faults = ["503"] * 4
+    np.testing.assert_allclose(client.embed(texts), expected(texts), atol=1e-6)
+    assert client.limit == 500
+
+
+def test_a_lost_connection_says_nothing_of_encodings(server, naps):
+    server.faults = ["drop"] * 5
+    embedder(server, dimensions=None).embed(ALL)
+    assert {body["encoding_format"] for body in server.bodies} == {"base64"}
+
+
+def test_json_by_another_name(server):
+    """Sent as plain text."""
+    server.rule = lambda body: (200, json.dumps(answer(items(body))[1]))
+    np.testing.assert_allclose(embedder(server).embed(ALL), expected(ALL), atol=1e-6)
+
+
 def test_words_are_shortened_and_the_key_is_left_out(server):
     words = {"error": {"message": f"bad\nkey {KEY} \x1b[31m" + "x" * 10_000}}
     server.rule = lambda body: (400, words)

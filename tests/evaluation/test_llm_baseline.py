@@ -13,6 +13,7 @@ from vec2slug_lib.evaluation.chat_answers import answer_text, find_slug
 from vec2slug_lib.evaluation.llm_baseline import (
     Answer,
     ChatSlugs,
+    PageRefused,
     ask_all,
     dollars,
     read_answers,
@@ -212,6 +213,57 @@ def test_options_that_are_refused_are_not_sent_again(rule, options):
     assert {k: v for k, v in body.items() if k not in ("model", "messages")} == options
 
 
+def test_a_page_over_the_context_is_cut_by_the_servers_word():
+    def rule(body):
+        tokens = len(body["messages"][0]["content"].split())
+        words = f"maximum context length is 500 tokens, but your request has {tokens} input tokens"
+        return (400, {"error": {"message": f"'max_tokens' is too large: {words}"}}) if (
+            tokens > 500) else chat()  # fmt: skip
+
+    with OpenAIServer() as server:
+        server.rule = rule
+        client = asked(server)
+        assert client.ask("a", "word " * 2000).valid
+        assert 3 <= len(server.bodies[-1]["messages"][0]["content"].split()) <= 500
+        assert server.bodies[-1]["max_tokens"] == 64
+        assert len(server.bodies) <= 4
+        server.rule = lambda body: (400, {"error": {"message": "over the context length"}})
+        with pytest.raises(PageRefused, match="400 over the context length"):
+            client.ask("a", "word " * 2000)
+
+
+def unsafe(body):
+    words = {"error": {"message": "the content filter says no", "code": "content_filter"}}
+    return (400, words) if "BAD" in body["messages"][0]["content"] else None
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_pages_that_are_refused_are_skipped_when_asked_for(tmp_path, status):
+    out, pages = tmp_path / "a.jsonl", [PAGES[0], "BAD", "", PAGES[1]]
+    with OpenAIServer() as server:
+        server.rule = lambda body: unsafe(body) and (status, unsafe(body)[1])
+        with pytest.raises(PageRefused, match=f"by chat-1 for b .* says: {status} the content"):
+            ask_all(asked(server), list("abcd"), pages, out)
+        answers = ask_all(asked(server), list("abcd"), pages, out, skip_bad=True)
+    assert [answer.slug for answer in answers] == [
+        "the-queen-of-a", "", "", "bread-needs-flour-and",
+    ]  # fmt: skip
+    assert [answer.valid for answer in answers] == [True, False, False, True]
+    assert [answer.id for answer in read_answers(out)] == ["a", "d"]
+    listed = [json.loads(line) for line in (tmp_path / "a.jsonl.bad").read_text().splitlines()]
+    assert [(line["row"], line["id"]) for line in listed] == [(1, "b"), (2, "c")]
+    assert "content filter" in listed[0]["reason"]
+
+
+@pytest.mark.parametrize("answer", [(400, {"error": "no such model"}), (500, "oh"), "drop"])
+def test_a_server_that_answers_nothing_is_not_taken_for_bad_pages(tmp_path, answer):
+    with OpenAIServer() as server:
+        server.rule = lambda body: answer
+        with pytest.raises(Vec2SlugError, match="expected an answer by chat-1"):
+            ask_all(asked(server), list("abc"), PAGES, tmp_path / "a.jsonl", skip_bad=True)
+        assert len(server.bodies) <= 8
+
+
 def test_answers_may_be_longer_for_models_that_think(tmp_path):
     out = tmp_path / "a.jsonl"
     with OpenAIServer() as server:
@@ -220,6 +272,17 @@ def test_answers_may_be_longer_for_models_that_think(tmp_path):
         assert [body["max_tokens"] for body in server.bodies] == [64, 2000]
         with pytest.raises(Vec2SlugError, match="1 token or more, got 0"):
             asked(server, answer_tokens=0)
+
+
+def test_answers_that_were_cut_off_are_counted():
+    with OpenAIServer() as server:
+        thought = {"message": {"content": "<think> well"}, "finish_reason": "length"}
+        server.rule = lambda body: (200, {"choices": [thought]})
+        client = asked(server)
+        client.ask("a", PAGES[0])
+        server.rule = lambda body: None
+        client.ask("b", PAGES[1])
+    assert client.truncated == 1
 
 
 def test_an_answer_without_a_bill():

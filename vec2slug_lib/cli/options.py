@@ -13,7 +13,7 @@ from ..embedding.base import Embedder, text_fault
 from ..embedding.registry import DEFAULT, EMBEDDERS, find_embedder, open_embedder
 
 if TYPE_CHECKING:
-    from ..evaluation.llm_baseline import ChatSlugs
+    from ..evaluation.llm_baseline import Answer, ChatSlugs
     from ..inference.predictor import Precision
 
 
@@ -96,6 +96,7 @@ def add_chat(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--answer-tokens", type=int, help=tokens)
     parser.add_argument("--input-price", type=float, default=0.8, help="dollars a million tokens")
     parser.add_argument("--output-price", type=float, default=4.0)
+    parser.add_argument("--skip-bad", action="store_true", help="go on without pages of no answer")
     add_server(parser)
 
 
@@ -104,6 +105,23 @@ def open_chat(model: str, options: argparse.Namespace) -> ChatSlugs:
     from ..evaluation.llm_baseline import ChatSlugs
 
     return ChatSlugs(model, options.base_url, options.timeout, answer_tokens=options.answer_tokens)
+
+
+def ask_chat(
+    chat: ChatSlugs, names: Sequence[str], texts: Sequence[str], out: Path, skip_bad: bool
+) -> list[Answer]:
+    """Ask for all pages as `llm_baseline.ask_all`, with a bar; say what was skipped."""
+    from ..embedding.job import bad_of, read_bad
+    from ..evaluation.llm_baseline import ask_all
+
+    with progress_bar(len(names)) as bar:
+        answers = ask_all(chat, names, texts, out, bar.update, skip_bad)
+    if skipped := len(read_bad(out)):
+        print(f"vec2slug: skipped {skipped:,} pages, listed in {bad_of(out)}", file=sys.stderr)
+    if chat.truncated:
+        ended = f"{chat.truncated:,} answers ended at {chat.answer_tokens} tokens"
+        print(f"vec2slug: {ended}: see --answer-tokens", file=sys.stderr)
+    return answers
 
 
 def is_local(name: str) -> bool:

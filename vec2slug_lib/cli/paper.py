@@ -11,13 +11,13 @@ from pathlib import Path
 from .options import (
     add_chat,
     add_embedder,
+    ask_chat,
     consent,
     counting_tokenizer,
     embed_file,
     is_local,
     open_as_asked,
     open_chat,
-    progress_bar,
 )
 
 
@@ -72,7 +72,7 @@ def paper_options(argv: Sequence[str]) -> argparse.Namespace:
 def feasibility(argv: Sequence[str]) -> int:
     """Make a corpus of documents of several sources, with slugs by a chat model."""
     options = feasibility_options(argv)
-    from ..evaluation.llm_baseline import ask_all, highest_price, unanswered
+    from ..evaluation.llm_baseline import highest_price, unanswered
     from ..experiments.feasibility import draw, finish, shares
 
     tokenizer = counting_tokenizer(options.tokenizer)
@@ -85,8 +85,7 @@ def feasibility(argv: Sequence[str]) -> int:
     cost = f"{len(rows):,} pages for {options.chat}: at most about {most:.2f} dollars"
     if rows and not consent(cost, options.yes):
         return 1
-    with progress_bar(len(frame)) as bar:
-        answers = ask_all(chat, names, texts, written, bar.update)
+    answers = ask_chat(chat, names, texts, written, options.skip_bad)
     report = finish(frame, answers, prices, options.out)
     for name, source in report["sources"].items():
         print(f"{name:24} {source['documents']:6,} documents, {source['valid']:.1%} valid")

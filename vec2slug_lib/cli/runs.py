@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..common.errors import Vec2SlugError
 from ..common.workspace import current
-from .options import add_chat, make_graphs, open_chat, progress_bar, read_documents
+from .options import add_chat, ask_chat, make_graphs, open_chat, progress_bar, read_documents
 
 
 def train(argv: Sequence[str]) -> int:
@@ -114,14 +114,13 @@ def baseline(argv: Sequence[str]) -> int:
     add_chat(parser)
     options = parser.parse_args(argv)
     from ..evaluation.intervals import summarise
-    from ..evaluation.llm_baseline import ask_all, summary
+    from ..evaluation.llm_baseline import summary
     from ..evaluation.metrics import token_overlap
 
     frame = read_documents(options.documents, "slug").head(options.rows)
     chat = open_chat(options.model, options)
-    with progress_bar(len(frame)) as bar:
-        names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
-        answers = ask_all(chat, names, texts, options.out, bar.update)
+    names, texts = frame["id"].astype(str).tolist(), frame["text"].tolist()
+    answers = ask_chat(chat, names, texts, options.out, options.skip_bad)
     for name, value in summary(answers, options.input_price, options.output_price).items():
         print(f"{name:22} {value:10.4f}")
     if "slug" in frame:

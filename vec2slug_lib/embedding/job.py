@@ -56,6 +56,7 @@ def embed_documents(
         claim(job, out)
         if not out.exists():
             files, reasons = _embed_parts(ids, texts, embedder, parts, skip_bad)
+            check_some(ids, reasons)
             _join(files, len(texts), embedder.dimensions, parts / "whole.npy")
             write_bad(ids, reasons, out)
             (parts / "whole.npy").replace(out)
@@ -119,16 +120,19 @@ def claim(job: Mapping[str, Any], out: Path) -> None:
     open_job(manifest_of(out), job, f"vectors of this job at {out}", occupied)
 
 
-def write_bad(ids: Sequence[str], reasons: Mapping[int, str], out: Path) -> None:
-    """Write the list of rows that were skipped, a line of JSON each; none if none was.
+def check_some(ids: Sequence[str], reasons: Mapping[int, str]) -> None:
+    """Refuse a job all of whose rows were skipped.
 
     Raises:
         Vec2SlugError: all were.
     """
     if len(reasons) == len(ids):
-        raise Vec2SlugError(
-            f"expected a vector of one text at least, but row 0 has none: {reasons[0]}"
-        )
+        wanted = "expected a vector of one text at least"
+        raise Vec2SlugError(f"{wanted}, but row 0 has none: {reasons[0]}")
+
+
+def write_bad(ids: Sequence[str], reasons: Mapping[int, str], out: Path) -> None:
+    """Write the list of rows that were skipped, a line of JSON each; no file if none was."""
     if not reasons:
         bad_of(out).unlink(missing_ok=True)
         return

@@ -15,6 +15,7 @@ from .openai_client import said
 
 LARGEST = 1e15  # number of a vector; the smallest but 0 is as small
 SHOWN = 120  # characters of an answer that a message shows
+REFUSALS = (400, 413, 422)  # statuses: of this request, and not of any
 MARGIN = 0.95  # of what a server reads by its own word, as tokens are not spread evenly
 NUMBER = r"(?<![\w.])\d[\d,]*(?!\w)"
 OVER = r"max\w*|at most|limit\w*|up to|exceed\w*|(?:more|larger|greater|longer|less|fewer) than"

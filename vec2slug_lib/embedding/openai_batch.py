@@ -23,7 +23,7 @@ from ..common.files import atomic, read_json, write_json
 from ..common.jobs import digest, one_writer
 from ..common.vectors import Floats
 from .base import slices, text_fault
-from .job import claim, count_bad, describe, write_bad, write_head
+from .job import check_some, claim, count_bad, describe, write_bad, write_head
 from .openai_answers import Row, Unreadable, read_rows
 from .openai_client import ERRORS, clean, explain, said
 from .openai_embedder import OpenAIEmbedder, cut
@@ -290,6 +290,7 @@ class BatchJob:
 
         By plain writes: a memory map of a file that finds no room ends the process.
         """
+        check_some(self.ids, self.bad)
         rows, width = len(self.texts), self.embedder.dimensions
         with atomic(self.out) as temporary, temporary.open("wb") as whole:
             write_head(whole, rows, width)

@@ -38,7 +38,7 @@ def address(client: openai.OpenAI) -> str:
 
 
 def post(client: openai.OpenAI, path: str, body: dict[str, Any], retries: int | None = None) -> Any:
-    """Send a request and return the JSON of its answer as it is; the text if it is no JSON.
+    """Send a request and return the JSON of its answer as it is; the text if it is none.
 
     The package's own methods fill an answer of another form into their classes without a look.
 
@@ -53,8 +53,12 @@ def post(client: openai.OpenAI, path: str, body: dict[str, Any], retries: int | 
         ValueError: broken JSON.
     """
     if retries is None:
-        return client.post(path, cast_to=object, body=body)
-    return client.post(path, cast_to=object, body=body, options={"max_retries": retries})
+        answer = client.post(path, cast_to=object, body=body)
+    else:
+        answer = client.post(path, cast_to=object, body=body, options={"max_retries": retries})
+    if isinstance(answer, str) and answer.lstrip().startswith("{"):
+        return json.loads(answer)  # of a server that does not call it JSON
+    return answer
 
 
 def explain(error: Exception, wanted: str, client: openai.OpenAI) -> str:

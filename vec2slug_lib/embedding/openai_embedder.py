@@ -12,7 +12,16 @@ import openai
 from ..common.errors import Vec2SlugError
 from ..common.vectors import Floats
 from .base import TextsRefused, check_texts, slices
-from .openai_answers import Failed, Row, Unreadable, batch_limit, read_rows, read_share, too_large
+from .openai_answers import (
+    REFUSALS,
+    Failed,
+    Row,
+    Unreadable,
+    batch_limit,
+    read_rows,
+    read_share,
+    too_large,
+)
 from .openai_client import ERRORS, OPENAI, address, clean, open_client, post, reason, said
 from .registry import embedder_key, find_embedder
 
@@ -160,6 +169,8 @@ class OpenAIEmbedder:
                 self._probe()
             if self._encoding != encoding:
                 return self._piece(texts, retries)
+            if retries and not failure.refused:  # the server may have been away for a while
+                return self._piece(texts, 0)
             if len(texts) > 1:
                 return self._smaller(texts, failure)
             return [self._alone(texts[0], failure)]
@@ -214,11 +225,11 @@ class OpenAIEmbedder:
         Raises:
             Vec2SlugError: it does not; with its last words.
         """
-        before = self._encoding
+        before, failure = self._encoding, Failed("")
         rest = ENCODINGS[ENCODINGS.index(before) :]
         # Each at once, then the first with patience: what fails may be the server.
         for encoding, retries in (*((each, 0) for each in rest), (before, self.retries)):
-            if self._answered and encoding != before:
+            if encoding != before and (self._answered or failure.unreachable):
                 continue
             self._encoding = encoding
             try:
@@ -271,9 +282,9 @@ class OpenAIEmbedder:
         if not isinstance(error, openai.APIStatusError):
             return Failed(words, unreachable=isinstance(error, openai.APIConnectionError))
         status, message = error.status_code, said(error.body)
-        if status in (400, 413, 422) or status >= 500:
+        if status in REFUSALS or status == 408 or status >= 500:
             large = status == 413 or too_large(message)
-            return Failed(words, message, refused=status < 500, too_large=large)
+            return Failed(words, message, refused=status in REFUSALS, too_large=large)
         return Vec2SlugError(self._about(words))
 
     def _about(self, words: str) -> str:

@@ -98,7 +98,8 @@ def open_embedder(name: str = DEFAULT, **options: Any) -> Embedder:
 
     Args:
         name: key or full name of a registered one; or ``openai``, any model of a server that
-            speaks OpenAI's protocol, with the options ``model``, ``base_url``, ``timeout``.
+            speaks OpenAI's protocol, with the options ``model``, ``base_url``, ``timeout``,
+            ``dimensions``, ``batch_size``.
         options: of the embedder's class.
 
     Raises:

@@ -7,8 +7,10 @@ tokens of answer, where the model takes both.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +20,8 @@ from ..common.errors import Vec2SlugError
 from ..common.jobs import digest, one_writer
 from ..common.slugs import MAX_WORDS, MIN_WORDS, is_valid
 from ..embedding.base import text_fault
+from ..embedding.job import write_bad
+from ..embedding.openai_answers import REFUSALS, read_share
 from ..embedding.openai_client import ERRORS, explain, open_client, post, said
 from .chat_answers import answer_text, find_slug
 
@@ -29,6 +33,15 @@ ANSWER_TOKENS = 64
 MAX_TEXT_CHARS = 24_000  # about 6,000 tokens; a page of the corpus has 1,000 at most
 # Options that a server may refuse, and what is said in their place.
 INSTEAD = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "", "temperature": ""}
+CONTEXT = re.compile(
+    r"context (?:length|size|window|limit)|(?:input|prompt|text).*too (?:long|large)"
+)
+CUTS = 8  # of a page that is over the server's context
+PROBE = "Bread needs flour and water."  # what any server can answer
+
+
+class PageRefused(Vec2SlugError):
+    """One page has no answer; whether others have is not known."""
 
 
 class Answer(NamedTuple):
@@ -52,6 +65,7 @@ class ChatSlugs:
     Attributes:
         model: model name, as the server knows it.
         answer_tokens: tokens of an answer at most, what the model thinks included.
+        truncated: how many answers were cut off there so far.
     """
 
     def __init__(
@@ -70,6 +84,7 @@ class ChatSlugs:
         if answer_tokens is not None and answer_tokens < 1:
             raise Vec2SlugError(f"expected answers of 1 token or more, got {answer_tokens}")
         self.model, self.answer_tokens = model, answer_tokens or ANSWER_TOKENS
+        self.truncated = 0
         self._client = open_client(base_url, timeout, retries)
         self._options: dict[str, Any] = {"temperature": 0, "max_tokens": self.answer_tokens}
 
@@ -77,18 +92,22 @@ class ChatSlugs:
         """Ask for one page's slug. An answer that is no slug is not valid; the slug in it counts.
 
         Raises:
-            Vec2SlugError: an empty text; or the server refused, could not be reached, or does not
-                speak the protocol.
+            PageRefused: an empty text, or one that the server refused or failed at.
+            Vec2SlugError: the server could not be reached, or does not speak the protocol.
         """
         if fault := text_fault(text):
-            raise Vec2SlugError(f"expected a text for {name}, but it {fault}")
+            raise PageRefused(f"expected a text for {name}, but it {fault}")
         began = time.perf_counter()
         try:
-            message, usage = _read(self._complete(text[:MAX_TEXT_CHARS]))
+            message, usage, ending = _read(self._complete(text[:MAX_TEXT_CHARS]))
         except ERRORS as error:
             # Without its cause: a traceback would show the server's words, which may hold the key.
-            wanted = f"an answer by {self.model}"
-            raise Vec2SlugError(explain(error, wanted, self._client)) from None
+            words = explain(error, f"an answer by {self.model} for {name}", self._client)
+            status = getattr(error, "status_code", 0)
+            if status in REFUSALS or status >= 500:
+                raise PageRefused(words) from None
+            raise Vec2SlugError(words) from None
+        self.truncated += ending == "length"
         written, spent = answer_text(message), (usage["prompt_tokens"], usage["completion_tokens"])
         seconds = time.perf_counter() - began
         return Answer(
@@ -100,14 +119,22 @@ class ChatSlugs:
         return digest([self.model, PROMPT, str(self.answer_tokens), text[:MAX_TEXT_CHARS]])
 
     def _complete(self, text: str) -> Any:
-        """Return the server's answer; options that it refuses are left out from then on."""
-        messages = [{"role": "user", "content": PROMPT + text}]
-        while True:
+        """Return the server's answer; options that it refuses are left out from then on.
+
+        A text over the server's context is cut by its own word.
+        """
+        for tries in count():
+            messages = [{"role": "user", "content": PROMPT + text}]
             body = {"model": self.model, "messages": messages, **self._options}
             try:
                 return post(self._client, "/chat/completions", body)
-            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                if not self._adapt(json.dumps(error.body, default=str)):
+            except openai.APIStatusError as error:
+                words = json.dumps(error.body, default=str)
+                if error.status_code not in REFUSALS:
+                    raise
+                if CONTEXT.search(words) and tries < CUTS:
+                    text = text[: int(len(text) * read_share(said(error.body)))]
+                elif not self._adapt(words):
                     raise
 
     def _adapt(self, words: str) -> bool:
@@ -121,8 +148,8 @@ class ChatSlugs:
         return False
 
 
-def _read(answer: Any) -> tuple[Mapping[str, Any], dict[str, int]]:
-    """Read the message of an answer, empty if there is none, and how many tokens were used.
+def _read(answer: Any) -> tuple[Mapping[str, Any], dict[str, int], object]:
+    """Read off an answer its message, how many tokens were used, and why it ended.
 
     Raises:
         ValueError: it is no answer of the protocol.
@@ -130,11 +157,12 @@ def _read(answer: Any) -> tuple[Mapping[str, Any], dict[str, int]]:
     choices = answer.get("choices") if isinstance(answer, dict) else None
     if not isinstance(choices, list):
         raise ValueError(said(answer))
-    message = choices[0].get("message") if choices else None
+    choice = choices[0] if choices else {}
+    message, ending = choice.get("message"), choice.get("finish_reason")
     usage, names = answer.get("usage"), ("prompt_tokens", "completion_tokens")
     counts = usage if isinstance(usage, dict) else {}
     tokens = {name: counts[name] if isinstance(counts.get(name), int) else 0 for name in names}
-    return message if isinstance(message, dict) else {}, tokens
+    return message if isinstance(message, dict) else {}, tokens, ending
 
 
 def ask_all(
@@ -143,6 +171,7 @@ def ask_all(
     texts: Sequence[str],
     out: Path,
     progress: Callable[[int], object] | None = None,
+    skip_bad: bool = False,
 ) -> list[Answer]:
     """Ask for all pages; each answer is appended to ``out`` at once, and not asked for again.
 
@@ -155,23 +184,32 @@ def ask_all(
         texts: of the pages.
         out: JSON lines, of an earlier run too.
         progress: called with the number of pages just done.
+        skip_bad: whether to go on without pages that have no text, or that the server refuses
+            though it answers others: their answer is empty, and they stand in ``<out>.bad``.
 
     Raises:
         Vec2SlugError: as `ChatSlugs.ask`; what is done is kept. Or ``out`` is something else, or
             another process writes it.
     """
-    keys = _keys(chat, names, texts)
+    keys, reasons = _keys(chat, names, texts), dict[int, str]()
     with one_writer(out):
         known = {(answer.id, answer.digest): answer for answer in read_answers(out)}
         with out.open("a", encoding="utf-8") as file:
-            for key, text in zip(keys, texts, strict=True):
+            for row, (key, text) in enumerate(zip(keys, texts, strict=True)):
                 if key not in known:
-                    known[key] = chat.ask(key[0], text)
-                    file.write(json.dumps(known[key]._asdict()) + "\n")
-                    file.flush()
+                    try:
+                        known[key] = chat.ask(key[0], text)
+                        file.write(json.dumps(known[key]._asdict()) + "\n")
+                        file.flush()
+                    except PageRefused as refused:
+                        if not skip_bad:
+                            raise
+                        chat.ask("a plain page", PROBE)  # raises if the server is at fault
+                        reasons[row] = str(refused)
                 if progress:
                     progress(1)
-    return [known[key] for key in keys]
+        write_bad(names, reasons, out)
+    return [known.get(key, Answer(key[0], "", False, 0, 0, 0.0, key[1])) for key in keys]
 
 
 def unanswered(chat: ChatSlugs, names: Sequence[str], texts: Sequence[str], out: Path) -> list[int]:
