@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 
+KEY = "sk-secret-0123456789"
+
 
 def vector(text, width):
     """The server's unit vector of a text: random, seeded by the text."""
@@ -253,3 +255,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def error(message):
     return json.dumps({"error": {"message": message, "type": "test", "code": None}}).encode()
+
+
+def items(body, change=lambda number, vector: vector, **more):
+    """The data of an answer, as a list of numbers each."""
+    width = body.get("dimensions", 8)
+    vectors = [vector(text, width).tolist() for text in body["input"]]
+    return [{"index": n, "embedding": change(n, row), **more} for n, row in enumerate(vectors)]
+
+
+def answer(data):
+    return 200, {"object": "list", "data": data, "model": "local"}
