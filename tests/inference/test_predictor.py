@@ -13,8 +13,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from safetensors.torch import load_file, save_file
 
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.files import file_sha256, read_json, write_json
 from vec2slug_lib.common.slugs import is_valid
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.experiments.score import mbr_slugs
@@ -83,6 +85,23 @@ def test_the_graphs_are_made_on_first_use_and_only_then(release, tmp_path):
     ensure_graphs(folder)
     assert SlugPredictor.from_dir(folder).predict(vectors(3, 24)) == slugs
     assert (folder / "model_cached.onnx").stat().st_mtime_ns == written
+
+
+def test_graphs_of_other_weights_are_made_anew(release, tmp_path, monkeypatch):
+    """A model that is trained again and released into the same folder."""
+    folder = shutil.copytree(release, tmp_path / "model")
+    manifest = read_json(folder / "manifest.train.json")
+    state = load_file(folder / "model.safetensors")
+    save_file({k: v.flip(0).contiguous() for k, v in state.items()}, folder / "model.safetensors")
+    manifest["sha256"]["model.safetensors"] = file_sha256(folder / "model.safetensors")
+    write_json(folder / "manifest.train.json", manifest)
+    with pytest.raises(Vec2SlugError, match=f"those of others: make them anew with .*{folder}"):
+        SlugPredictor.from_dir(folder)
+    before = file_sha256(folder / "model_cached.onnx")
+    ensure_graphs(folder, "float32")
+    SlugPredictor.from_dir(folder)
+    assert file_sha256(folder / "model_cached.onnx") != before
+
 
 
 def studys_layout(release, folder):

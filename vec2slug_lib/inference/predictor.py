@@ -113,18 +113,33 @@ def _embedder_of(folder: Path) -> str:
 def lacks_graph(folder: Path, precision: Precision) -> bool:
     """Tell whether a folder has weights, but not yet the graph that is made of them."""
     graph = folder / GRAPHS.get(precision, PLAIN)
-    return not graph.is_file() and any((folder / name).is_file() for name in WEIGHTS)
+    weights = any((folder / name).is_file() for name in WEIGHTS)
+    return weights and (not graph.is_file() or is_stale(folder))
+
+
+def is_stale(folder: Path) -> bool:
+    """Tell whether the graphs were made of other weights than the folder's, by its manifests."""
+    trained, made = (folder / f"manifest.{part}.json" for part in ("train", "onnx"))
+    if not (trained.is_file() and made.is_file()):
+        return False
+    wanted, found = read_json(trained).get("sha256", {}), read_json(made).get("made_of", {})
+    return any(wanted.get(name, sha256) != sha256 for name, sha256 in found.items())
 
 
 def graph_path(folder: Path, precision: Precision) -> Path:
     """Find the graph to decode with: ours with a cache, or else the study's without one.
 
     Raises:
-        Vec2SlugError: an unknown precision, or no such graph.
+        Vec2SlugError: an unknown precision, or no such graph, or one of other weights.
     """
     if precision not in GRAPHS:
         raise Vec2SlugError(f"expected precision to be one of {list(GRAPHS)}, got {precision!r}")
     path, plain = folder / GRAPHS[precision], folder / PLAIN
+    if is_stale(folder):
+        raise Vec2SlugError(
+            f"expected graphs of the weights in {folder}, got those of others: make them anew with "
+            f"vec2slug export {folder}"
+        )
     if path.is_file():
         return path
     if precision == "float32" and plain.is_file():

@@ -194,6 +194,7 @@ def _write_graphs(folder: Path, out: Path) -> dict[str, Any]:
         "tolerance": TOLERANCE,
         "graphs": {name: compare(model, out / name, *sample) for name in names},
         "sha256": {name: file_sha256(out / name) for name in (*names, "inference.py")},
+        "made_of": {path.name: file_sha256(path) for path in (weights, folder / "model.json")},
     }
 
 
