@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from vec2slug_lib.common.slugs import STOPWORDS
+from vec2slug_lib.common.slugs import DOUBLED_WORDS, STOPWORDS
 from vec2slug_lib.common.vocabulary import EOS, HYPHEN, SPECIALS
 from vec2slug_lib.inference.beam_search import DecodingConfig
 
 SUBWORDS = ["a", "the", "of", "b", "ab", "c", "cat", "dog7", "9", "s", "x" * 20, "y" * 45]
+SUBWORDS += ["ma", "cats", "1f3", "b7k2"]  # what makes words glued from themselves, identifiers
 
 
 class HistoryStepper:
@@ -90,11 +91,74 @@ def grammar(text, used, strings, config):
             yield token
 
 
+def alike(word, other):
+    return word == other or word + "s" == other or word == other + "s"
+
+
 def said_before(text):
     *before, last = text.split("-")
     if not last or last in STOPWORDS:
         return False
-    return last in before or last + "s" in before or (last[-1] == "s" and last[:-1] in before)
+    if any(alike(last, word) for word in before):
+        return True
+    halves = [(last[:cut], last[cut:]) for cut in range(3, len(last) - 2)]
+    return any(a in before and any(alike(b, word) for word in before) for a, b in halves)
+
+
+def hard_to_say(letters):
+    in_a_row = 0
+    for letter in letters:
+        in_a_row = 0 if letter in "aeiouyh" else in_a_row + 1
+        if in_a_row == 4:
+            return True
+    return False
+
+
+def looks_like_an_identifier(word):
+    runs = ["".join(run) for _, run in groupby(word, str.isdigit)]
+    letter_runs = [run for run in runs if not run[0].isdigit()]
+    digits = sum(len(run) for run in runs) - sum(map(len, letter_runs))
+    if len(word) < 8 or len(runs) == 1:
+        return False
+    if runs[0][0].isdigit() and len(runs) == 3 and letter_runs[0] in ("feb", "dec"):
+        return False
+    sides = word.rstrip("abcdefghijklmnopqrstuvwxyz").split("x")  # of 20x30, 20x30cm
+    if len(sides) > 1 and all(side.isdigit() for side in sides):
+        return False
+    if digits >= 10:
+        return True
+    if set(word) <= set("0123456789abcdef") and digits >= 3 and len(runs) >= 3:
+        return True
+    if any(
+        len(run) >= 4 and set(run) & set("aeiouy") and not hard_to_say(run) for run in letter_runs
+    ):
+        return False
+    if len(word) >= 12 and len(runs) >= 3 and digits >= 2 and any(map(hard_to_say, letter_runs)):
+        return True
+    return len(word) >= 10 and len(runs) >= 6
+
+
+def sound(word):
+    """The word if a slug may hold it; else one copy of what it is glued from, or its letters."""
+    if looks_like_an_identifier(word):
+        return sound("".join(c for c in word if not c.isdigit()))
+    if word in DOUBLED_WORDS:
+        return word
+    # From the first letter, with no rest or with one; then up to the last letter.
+    forms = [(0, 2, False), (0, 3, True), *((start, 4, False) for start in range(1, len(word)))]
+    for start, least, rests in forms:
+        for size in range(least, (len(word) - start) // 2 + 1):
+            unit, rest, copies = word[start : start + size], word[start:], 0
+            while rest.startswith(unit):
+                rest, copies = rest[size:], copies + 1
+            if copies < 2 or bool(rest) != rests:
+                continue
+            known = [entry for entry in DOUBLED_WORDS if word.startswith(entry)]
+            spared = copies == 2 and start == 0 and any(len(e) >= 2 * size for e in known)
+            if not spared and not unit.isdigit():
+                return sound(word[:start] + unit + rest)
+            break  # of each form the shortest unit counts
+    return word
 
 
 def final_score(slug, log_p, config):
@@ -110,7 +174,7 @@ def final_score(slug, log_p, config):
 def plain_search(model, strings, config, top_k):
     """(slug, score) list, steps, and the narrowest margin by which anything was decided."""
     shortest = shortest_subword(strings)
-    width, margin, pool, steps = config.beam_width, math.inf, {}, 0
+    width, margin, pool, mended, steps = config.beam_width, math.inf, {}, {}, 0
     beams = [((), 0.0)]
     while beams:
         steps += 1
@@ -130,9 +194,12 @@ def plain_search(model, strings, config, top_k):
             top = max(logits[t] for t in allowed)
             norm = top + math.log(sum(math.exp(logits[t] - top) for t in allowed))
             grows = not forced and any(t not in (EOS, HYPHEN) for t in allowed)
-            banned = config.distinct_words and grows and said_before(text)
+            last = text.rpartition("-")[2]
+            banned = (config.distinct_words and said_before(text)) or (
+                config.sound_words and sound(last) != last
+            )
             for t in [EOS] if forced else allowed:
-                if banned and t in (EOS, HYPHEN):
+                if banned and grows and t in (EOS, HYPHEN):
                     continue
                 longer = text if t == EOS else text + strings[t]
                 total = log_p + logits[t] - norm
@@ -145,8 +212,11 @@ def plain_search(model, strings, config, top_k):
                 margin = min(margin, ranked[width][0] - ranked[width - 1][0])
         for place, (_, _, token, tokens, total, forced) in enumerate(extensions):
             if token == EOS and (place < width or forced):
-                slug = "".join(strings[t] for t in tokens[:-1])
-                pool[slug] = max(pool.get(slug, -math.inf), final_score(slug, total, config))
+                text = slug = "".join(strings[t] for t in tokens[:-1])
+                if config.sound_words:
+                    slug = "-".join(sound(word) for word in text.split("-"))
+                into = pool if slug == text else mended
+                into[slug] = max(into.get(slug, -math.inf), final_score(slug, total, config))
         beams = [(tokens, total) for _, _, _, tokens, total, _ in others[:width]]
         ranking = sorted(pool.values(), reverse=True)
         if config.stopping == "first_k" and len(pool) >= width:
@@ -156,6 +226,8 @@ def plain_search(model, strings, config, top_k):
             margin = min(margin, abs(ranking[top_k - 1] - bound))
             if ranking[top_k - 1] >= bound:
                 break
+    pool = pool or mended
+    ranking = sorted(pool.values(), reverse=True)
     margin = min([margin, *(a - b for a, b in pairwise(ranking))])
     return sorted(pool.items(), key=lambda item: -item[1])[:top_k], steps, margin
 
@@ -179,6 +251,7 @@ def configs(draw):
         repeat_penalty=draw(st.sampled_from([0.0, 2.0])),
         suppress_eos_after_stopword=draw(st.booleans()),
         distinct_words=draw(st.booleans()),
+        sound_words=draw(st.booleans()),
         stopping=draw(st.sampled_from(["optimal", "exhaustive", "first_k"])),
     )
 

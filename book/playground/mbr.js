@@ -2,7 +2,7 @@
 // vec2slug_lib/inference/mbr.py has the same steps, and evidence that the page lacks: an index of
 // known slugs, and re-ranking by embedding similarity.
 
-import { wordsOf } from "./vocabulary.js";
+import { wordsOf } from "./slugs.js";
 
 /** @typedef {import("./search.js").Candidate} Candidate */
 

@@ -13,7 +13,8 @@ import { WordPiece } from "./wordpiece.js";
 /** @typedef {import("onnxruntime-common").InferenceSession} Session */
 /** @typedef {typeof import("onnxruntime-common")} Runtime */
 /** @typedef {{candidates: import("./search.js").Candidate[], steps: import("./search.js").Step[]}} Prediction */
-/** @typedef {{decoding: Omit<Decoding, "stopwords"> & {stopwords: string[]}, risk: MBR | null}} Settings */
+/** @typedef {"stopwords" | "doubled_words"} Lists */
+/** @typedef {{decoding: Omit<Decoding, Lists> & Record<Lists, string[]>, risk: MBR | null}} Settings */
 
 export class Predictor {
   /**
@@ -25,10 +26,13 @@ export class Predictor {
   constructor(runtime, session, { model, vocab }, { decoding, risk: mbr }) {
     this.vocabulary = vocabularyOf(vocab);
     this.mbr = mbr;
-    this.decoding = { ...decoding, stopwords: new Set(decoding.stopwords) };
+    const { stopwords, doubled_words } = decoding;
+    const lists = { stopwords: new Set(stopwords), doubled_words: new Set(doubled_words) };
+    this.decoding = { ...decoding, ...lists };
     if (mbr) {
       const { beam_width, length_reward } = mbr;
-      Object.assign(this.decoding, { beam_width, length_reward, distinct_words: true });
+      const rules = { distinct_words: true, sound_words: true };
+      Object.assign(this.decoding, { beam_width, length_reward, ...rules });
     }
     this.stepper = new CachedStepper(runtime, session, model);
   }

@@ -1,6 +1,7 @@
 // Beam search with optimal stopping for one vector; vec2slug_lib/inference/beam_search.py has the same steps.
 
-import { EOS, FIRST, HYPHEN, wordsOf } from "./vocabulary.js";
+import { repeats, soundWord, wordsOf } from "./slugs.js";
+import { EOS, FIRST, HYPHEN } from "./vocabulary.js";
 
 /** @typedef {import("./vocabulary.js").Vocabulary} Vocabulary */
 /** @typedef {import("./stepper.js").Scores} Scores */
@@ -25,6 +26,8 @@ import { EOS, FIRST, HYPHEN, wordsOf } from "./vocabulary.js";
  * @property {number} repeat_penalty
  * @property {boolean} suppress_eos_after_stopword
  * @property {boolean} distinct_words
+ * @property {boolean} sound_words
+ * @property {Set<string>} doubled_words
  * @property {Set<string>} stopwords
  */
 
@@ -70,6 +73,8 @@ class Search {
     this.rows = [{ text: "", logP: 0, wordsBegun: 0, atWordStart: true, chars: 0 }];
     /** @type {Map<string, number>} */
     this.pool = new Map();
+    /** @type {Map<string, number>} slugs that had to be mended */
+    this.spare = new Map();
     /** @type {Step[]} */
     this.steps = [];
   }
@@ -125,9 +130,8 @@ class Search {
     let eos = allowed.eos ? scores.eos : -Infinity;
     let hyphen = allowed.hyphen ? scores.hyphen : -Infinity;
     const normaliser = logAddExp(logAddExp(eos, hyphen), total);
-    if (config.distinct_words && !allowed.forced && allowed.charBudget >= vocabulary.shortest) {
-      if (repeats(row.text, config.stopwords)) eos = hyphen = -Infinity;
-    }
+    const grows = !allowed.forced && allowed.charBudget >= vocabulary.shortest;
+    if (grows && this.closed(row.text)) eos = hyphen = -Infinity;
     if (allowed.forced) hyphen = -Infinity;
     // Within a word nothing changes the number of words; where one opens, every token does.
     const counted = Math.min(row.wordsBegun + Number(row.atWordStart), config.reward_cap);
@@ -139,6 +143,27 @@ class Search {
         const logP = logit - normaliser + row.logP;
         return { row: index, token, logP, rank: logP + config.length_reward * counted };
       });
+  }
+
+  /**
+   * Whether the last word may not end.
+   * @param {string} text
+   */
+  closed(text) {
+    const { distinct_words, sound_words, doubled_words, stopwords } = this.config;
+    const before = text.split("-");
+    const last = before.pop() ?? "";
+    const again = distinct_words && repeats(last, before, stopwords);
+    return again || (sound_words && soundWord(last, doubled_words) !== last);
+  }
+
+  /**
+   * The slug that a row has come to, with sound words.
+   * @param {string} text
+   */
+  slug(text) {
+    const { sound_words, doubled_words } = this.config;
+    return sound_words ? text.split("-").map((word) => soundWord(word, doubled_words)).join("-") : text;
   }
 
   /**
@@ -167,16 +192,17 @@ class Search {
    * @param {Allowed[]} allowed
    */
   select(extensions, allowed) {
-    const { config, rows, pool } = this;
+    const { config, rows, pool, spare } = this;
     extensions.sort((a, b) => b.rank - a.rank || a.row - b.row || a.token - b.token);
     /** @type {Candidate[]} */
     const finished = [];
     extensions.forEach(({ row, token, logP }, place) => {
       if (token !== EOS || !(place < config.beam_width || allowed[row].forced)) return;
-      const slug = rows[row].text;
+      const slug = this.slug(rows[row].text);
       const score = this.score(slug, logP);
-      pool.set(slug, Math.max(pool.get(slug) ?? -Infinity, score));
-      finished.push({ slug, score });
+      const into = slug === rows[row].text ? pool : spare;
+      into.set(slug, Math.max(into.get(slug) ?? -Infinity, score));
+      if (into === pool) finished.push({ slug, score });
     });
     const others = extensions.filter(({ token }) => token !== EOS).slice(0, config.beam_width);
     const survivors = this.done(others) ? [] : others;
@@ -230,22 +256,10 @@ class Search {
 
   /** Finished slugs, best first; of equal ones that which was finished earlier. */
   best() {
-    const all = [...this.pool].map(([slug, score]) => ({ slug, score }));
+    const pool = this.pool.size ? this.pool : this.spare;
+    const all = [...pool].map(([slug, score]) => ({ slug, score }));
     return all.sort((a, b) => b.score - a.score).slice(0, this.topK);
   }
-}
-
-/**
- * Whether the last word stood before, with or without an s at its end.
- * @param {string} text
- * @param {Set<string>} stopwords
- */
-function repeats(text, stopwords) {
-  const before = text.split("-");
-  const last = before.pop() ?? "";
-  if (!last || stopwords.has(last)) return false;
-  const stem = last.endsWith("s") ? last.slice(0, -1) : last;
-  return [last, `${last}s`, stem].some((word) => before.includes(word));
 }
 
 /**

@@ -34,11 +34,3 @@ export function vocabularyOf(vocab) {
     longest: finite.reduce((a, b) => Math.max(a, b), 0),
   };
 }
-
-/**
- * Words of a slug: its non-empty parts between hyphens.
- * @param {string} slug
- */
-export function wordsOf(slug) {
-  return slug.split("-").filter(Boolean);
-}

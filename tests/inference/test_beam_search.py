@@ -18,6 +18,7 @@ from plain_beam_search import (
     models,
     plain_search,
     shortest_subword,
+    sound,
     vocabularies,
 )
 
@@ -96,10 +97,28 @@ def test_every_candidate_is_a_slug_whatever_the_logits(data, strings, width, sto
             assert math.isfinite(candidate.score)
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.data(), vocabularies(), configs(), st.integers(1, 6))
+def test_no_candidate_holds_a_glued_word_or_an_identifier(data, strings, config, top_k):
+    """Also with a model that never wants a hyphen, and writes the same few tokens again."""
+    model, few = data.draw(models(len(strings))), data.draw(st.integers(1, 3))
+
+    def stammer(document, tokens):
+        return model(document, (len(tokens) % few,)) + 8 * (np.arange(len(strings)) > HYPHEN)
+
+    config = replace(config, sound_words=True)
+    stepper = HistoryStepper(data.draw(st.sampled_from([model, stammer])))
+    for candidates in search(stepper, documents(2), strings, config, top_k).candidates:
+        assert candidates
+        for word in "-".join(c.slug for c in candidates).split("-"):
+            assert word == sound(word) != ""
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.data(), vocabularies(), configs())
 def test_greedy_follows_the_most_probable_allowed_token(data, strings, config):
     model = data.draw(models(len(strings)))
+    config = replace(config, distinct_words=False, sound_words=False)
     shortest = shortest_subword(strings)
     text, tokens = "", ()
     while True:
@@ -294,3 +313,62 @@ def test_distinct_words_bars_the_second_and_its_plural():
     assert not {"cat-cat", "cat-cats", "cats-cat", "dog-dog"} & set(slugs)
     scores = dict(found(False))
     assert all(score <= scores.get(slug, 0.0) + 1e-9 for slug, score in found(True))
+
+
+def wanted(strings, slug, config, **changes):
+    """Slugs of a search whose model wants this one, token by token, and tends to end words."""
+    ids = {string: i for i, string in enumerate(strings)}
+    path = [ids[token] for token in slug.split()] + [EOS]
+
+    def model(document, tokens):
+        logits = np.where(np.arange(len(strings)) <= HYPHEN, 1.0, 0.0)
+        if tokens == tuple(path[: len(tokens)]):
+            logits[path[len(tokens)]] = 6
+        return logits
+
+    config = replace(config, **changes)
+    found = search(HistoryStepper(model), documents(1), strings, config, 99).candidates[0]
+    return [candidate.slug for candidate in found]
+
+
+WIDE = DecodingConfig(beam_width=6, min_words=2, max_words=4, max_tokens=9)
+
+
+@pytest.mark.parametrize(
+    "slug",
+    [
+        "bread bread - loaf",
+        "loaf - bread bread",
+        "loaf - bread bread bread",
+        "loaf - bread bread s",  # with an s
+        "loaf - bread bread y",  # with any rest
+        "5f2b 9c1e - loaf",
+        "loaf - b07f 3k2 x9q",
+    ],
+)
+def test_no_word_is_glued_from_itself_or_an_identifier(slug):
+    strings = [*SPECIALS, "bread", "loaf", "s", "y", "5f2b", "9c1e", "b07f", "3k2", "x9q"]
+    meant = slug.replace(" ", "")
+    assert wanted(strings, slug, WIDE)[0] == meant
+    assert meant not in wanted(strings, slug, WIDE, sound_words=True)
+
+
+@pytest.mark.parametrize("slug", ["cous cous - loaf", "loaf - tar tar s", "loaf - 20 20"])
+def test_words_that_have_the_form_of_glued_ones_are_written(slug):
+    strings = [*SPECIALS, "cous", "tar", "20", "loaf", "s"]
+    assert wanted(strings, slug, WIDE, sound_words=True)[0] == slug.replace(" ", "")
+
+
+@pytest.mark.parametrize("slug", ["bread - loaf - bread loaf", "bread - loaf - loaf s bread"])
+def test_distinct_words_bars_two_of_them_written_as_one(slug):
+    strings = [*SPECIALS, "bread", "loaf", "s"]
+    meant = slug.replace(" ", "")
+    assert wanted(strings, slug, WIDE)[0] == meant
+    assert (meant in wanted(strings, slug, WIDE, distinct_words=True)) == ("s" in meant)
+
+
+def test_where_nothing_else_fits_a_glued_word_is_written_once():
+    stepper = HistoryStepper(lambda document, tokens: np.array([0, 0, 0, 0, 0, 9.0]))
+    config = DecodingConfig(beam_width=1, sound_words=True, max_tokens=9)
+    [found] = search(stepper, documents(1), [*SPECIALS, "cat"], config).candidates
+    assert [candidate.slug for candidate in found] == ["cat-cat-cat"]

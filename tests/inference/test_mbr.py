@@ -5,19 +5,29 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_beam_search import (
+    HistoryStepper,
+    configs,
+    documents,
+    models,
+    sound,
+    vocabularies,
+)
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.inference.beam_search import Candidate
 from vec2slug_lib.inference.mbr import (
+    Evidence,
     MBRConfig,
     embedding_similarities,
     expected_f1,
     expected_scores,
     head_word_probabilities,
     longest_match_tokens,
+    mbr_search,
     mix,
     rerank,
     slug_word_probabilities,
@@ -129,3 +139,13 @@ def test_a_mix_is_a_weighted_sum():
 def test_refuses_what_has_no_meaning(settings):
     with pytest.raises(Vec2SlugError, match="expected"):
         MBRConfig(**settings)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), vocabularies(), configs(), st.integers(1, 8))
+def test_only_slugs_of_sound_words_are_offered(data, strings, config, width):
+    model, mbr = data.draw(models(len(strings))), MBRConfig(beam_width=width)
+    beams = mbr_search(HistoryStepper(model), documents(3), strings, config, mbr, Evidence())
+    for candidates in beams.candidates:
+        assert 1 <= len(candidates) <= width
+        assert all(sound(w) == w != "" for c in candidates for w in c.slug.split("-"))

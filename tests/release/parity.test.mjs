@@ -8,6 +8,7 @@ import { test } from "node:test";
 import { rerank } from "../../book/playground/mbr.js";
 import { Predictor } from "../../book/playground/predictor.js";
 import { search } from "../../book/playground/search.js";
+import { isIdentifier, repeats, soundWord } from "../../book/playground/slugs.js";
 import { openSession } from "../../book/playground/stepper.js";
 import { EOS, FIRST, HYPHEN, vocabularyOf } from "../../book/playground/vocabulary.js";
 import { WordPiece } from "../../book/playground/wordpiece.js";
@@ -74,7 +75,8 @@ const KINDS = {
   },
 
   async search({ tolerance }, { strings, decoding, topK, logits, candidates, beams }) {
-    const config = { ...decoding, stopwords: new Set(decoding.stopwords) };
+    const lists = { stopwords: new Set(decoding.stopwords), doubled_words: new Set(decoding.doubled_words) };
+    const config = { ...decoding, ...lists };
     const stepper = new RecordedStepper(logits);
     const found = await search(stepper, new Float32Array(), vocabularyOf(vocab(strings)), config, topK);
     same(pairsOf(found.candidates), candidates, tolerance);
@@ -82,6 +84,12 @@ const KINDS = {
     found.steps.forEach(({ beams: rows }, i) => {
       same(rows.map(({ text, logP }) => [text, logP]), beams[i], tolerance);
     });
+  },
+
+  words({ doubled, stopwords }, { word, before, identifier, sound, repeated }) {
+    assert.equal(isIdentifier(word), identifier, word);
+    assert.equal(soundWord(word, new Set(doubled)), sound, word);
+    assert.equal(repeats(word, before, new Set(stopwords)), repeated, `${word} after ${before}`);
   },
 
   rerank({ tolerance }, { strings, candidates, logits, mbr, reranked }) {

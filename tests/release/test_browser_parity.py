@@ -10,6 +10,7 @@ import json
 import os
 import string
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,13 @@ from plain_beam_search import HistoryStepper, configs, documents, models, plain_
 from tokenizers import Tokenizer
 
 from vec2slug_lib.common.files import read_json
+from vec2slug_lib.common.slugs import (
+    DOUBLED_WORDS,
+    STOPWORDS,
+    is_identifier,
+    repeats,
+    sound_word,
+)
 from vec2slug_lib.common.vocabulary import SPECIALS
 from vec2slug_lib.embedding.minilm import MAX_TOKENS, model_folder
 from vec2slug_lib.inference.beam_search import Candidate, search
@@ -116,6 +124,42 @@ def searches(draw):
 
 def test_every_step_of_a_search_is_that_of_python(tmp_path):
     run_in_node(tmp_path, "search", drawn(searches(), 150), tolerance=ROUNDING)
+
+
+PARTS = [
+    "a",
+    "b",
+    "ab",
+    "cat",
+    "s",
+    "x",
+    "tar",
+    "iduskbn",
+    "face",
+    "the",
+    "1",
+    "20",
+    "2010",
+    "e4b0",
+]
+some_words = st.lists(st.sampled_from([*PARTS, "feb", "ma", "murmur"]), min_size=1, max_size=6)
+some_words = st.builds(lambda parts, times: "".join(parts) * times, some_words, st.integers(1, 3))
+
+
+def test_words_that_no_slug_may_hold_are_those_of_python(tmp_path):
+    drawn_words = drawn(st.lists(some_words, min_size=1, max_size=4), 600)
+    cases = [
+        {
+            "word": word, "before": before, "identifier": is_identifier(word),
+            "sound": sound_word(word), "repeated": repeats(word, before),
+        }
+        for *before, word in drawn_words
+    ]  # fmt: skip
+    counts = Counter(key for case in cases for key in ("identifier", "repeated") if case[key])
+    assert min(counts["identifier"], counts["repeated"]) > 10
+    assert sum(case["sound"] != case["word"] for case in cases) > 50
+    lists = {"doubled": sorted(DOUBLED_WORDS), "stopwords": sorted(STOPWORDS)}
+    run_in_node(tmp_path, "words", cases, **lists)
 
 
 words = st.sampled_from(["cat", "dog7", "of", "a", "the", "catalogue", "b2b", "zoo"])

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 
 from ..common.errors import Vec2SlugError
-from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
+from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, repeats, sound_word, words
 from ..common.vectors import Bools, Doubles, Floats, Ints
 from ..common.vocabulary import EOS, FIRST, HYPHEN, Vocabulary
 from .scores import Scores, best_subwords, blocks, log_sum_exp, place, scores_of
@@ -69,7 +69,9 @@ class DecodingConfig:
         repeat_penalty: subtracted once if a word that is no stopword repeats.
         suppress_eos_after_stopword: whether a slug may end in a stopword only at the cap.
         distinct_words: whether a word that is no stopword may stand but once, with or without an
-            s at its end; only where nothing else fits does it stand again.
+            s at its end, or joined to another; only where nothing else fits does it stand again.
+        sound_words: whether words that are glued from themselves, and identifiers, may not be
+            completed; a document for which nothing else fits gets `slugs.sound_word` of them.
         stopping: "optimal" stops when no active hypothesis can enter the best ``top_k`` any more
             (Huang et al. 2017); "exhaustive" runs to the cap; "first_k" stops when ``beam_width``
             distinct slugs are finished.
@@ -89,6 +91,7 @@ class DecodingConfig:
     repeat_penalty: float = 2.0
     suppress_eos_after_stopword: bool = True
     distinct_words: bool = False
+    sound_words: bool = False
     stopping: Literal["optimal", "exhaustive", "first_k"] = "optimal"
     stopwords: frozenset[str] = STOPWORDS
 
@@ -167,7 +170,8 @@ def search(
     for begin in range(0, len(embeddings), chunk_size):
         chunk = _Search(vocabulary, config, top_k, len(embeddings[begin : begin + chunk_size]))
         chunk.run(stepper, embeddings[begin : begin + chunk_size], watch)
-        candidates += [_best(pool, top_k) for pool in chunk.pools]
+        pools = zip(chunk.pools, chunk.spares, strict=True)
+        candidates += [_best(pool or spare, top_k) for pool, spare in pools]
         steps.append(chunk.steps)
         if progress:
             progress(len(chunk.pools))
@@ -209,6 +213,7 @@ class _Search:
         self.at_word_start = np.ones(n, np.bool_)  # [rows] whether a word begins next
         self.chars = np.zeros(n, np.int64)  # [rows]
         self.pools: list[dict[str, float]] = [{} for _ in range(n)]
+        self.spares: list[dict[str, float]] = [{} for _ in range(n)]  # slugs that had to be mended
         self.steps = np.zeros(n, np.int64)
 
     def run(self, stepper: Stepper, embeddings: Floats, watch: Watch | None = None) -> None:
@@ -252,13 +257,8 @@ class _Search:
         eos = np.where(allowed.eos, scores.eos, never)
         hyphen = np.where(allowed.hyphen, scores.hyphen, never)
         normaliser = np.logaddexp(np.logaddexp(eos, hyphen, dtype=np.float64), subwords)
-        if config.distinct_words:
-            again = [_repeats(text, config.stopwords) for text in self.texts]
-            closed = (
-                np.array(again)
-                & ~allowed.forced
-                & (allowed.char_budget >= self.vocabulary.shortest)
-            )
+        if config.distinct_words or config.sound_words:
+            closed = self._closed(allowed)
             eos[closed] = hyphen[closed] = never  # and no other token gains by it
         hyphen[allowed.forced], best[allowed.forced] = never, never
         logits = np.column_stack([eos, hyphen, best])
@@ -313,6 +313,16 @@ class _Search:
         missing = np.maximum(config.min_words - self.words_begun, 1)
         return (tokens_left >= 2 * missing) & (chars_left >= pair * missing), char_budget
 
+    def _closed(self, allowed: _Allowed) -> Bools:
+        """Tell where the last word may not end, as it can still go on [M]."""
+        config, closed = self.config, np.zeros(len(self.texts), np.bool_)
+        grows = ~allowed.forced & (allowed.char_budget >= self.vocabulary.shortest)
+        for row in np.flatnonzero(grows & (allowed.eos | allowed.hyphen)).tolist():
+            *before, last = self.texts[row].split("-")
+            again = config.distinct_words and repeats(last, before, config.stopwords)
+            closed[row] = again or (config.sound_words and sound_word(last) != last)
+        return closed
+
     def _select(self, extensions: _Extensions, forced: Bools) -> _Extensions:
         """Finish slugs, keep the best ``beam_width`` others of each unfinished document."""
         width, owner = self.config.beam_width, self.owner
@@ -322,13 +332,19 @@ class _Search:
         competitive = place(owner[extensions.row]) < width
         finished = extensions.take(ends & (competitive | forced[extensions.row]))
         for row, log_p in zip(finished.row.tolist(), finished.log_p.tolist(), strict=True):
-            slug, pool = self.texts[row], self.pools[owner[row]]
+            slug = self._slug(row)
+            pool = (self.pools if slug == self.texts[row] else self.spares)[owner[row]]
             pool[slug] = max(pool.get(slug, -np.inf), _score(slug, log_p, self.config))
         others = extensions.take(~ends)
         others = others.take(place(owner[others.row]) < width)
         others = others.take(~self._done(owner[others.row], others.log_p)[owner[others.row]])
         self._grow(others)
         return others
+
+    def _slug(self, row: int) -> str:
+        """Return the slug that a row has come to, with sound words."""
+        text = self.texts[row]
+        return "-".join(map(sound_word, text.split("-"))) if self.config.sound_words else text
 
     def _grow(self, others: _Extensions) -> None:
         """Replace rows by their extensions."""
@@ -353,13 +369,6 @@ class _Search:
         bound += config.length_reward * config.reward_cap
         pairs, k = zip(self.pools, bound.tolist(), strict=True), self.top_k
         return np.array([len(pool) >= k and sorted(pool.values())[-k] >= b for pool, b in pairs])
-
-
-def _repeats(text: str, stopwords: frozenset[str]) -> bool:
-    """Tell whether the last word stood before, with or without an s at its end."""
-    *before, last = text.split("-")
-    alike = {last, last + "s"} | ({last[:-1]} if last.endswith("s") else set())
-    return last != "" and last not in stopwords and not alike.isdisjoint(before)
 
 
 def _score(slug: str, log_p: float, config: DecodingConfig) -> float:

@@ -245,7 +245,7 @@ def mbr_search(
     evidence: Evidence,
     progress: Callable[[int], object] | None = None,
 ) -> Beams:
-    """Search ``mbr.beam_width`` slugs without repeated words for each row, and re-rank them.
+    """Search ``mbr.beam_width`` slugs of sound, distinct words for each row, and re-rank them.
 
     Args:
         stepper: the decoder.
@@ -258,7 +258,9 @@ def mbr_search(
     """
     vocabulary = Vocabulary.of(strings)
     width, reward = mbr.beam_width, mbr.length_reward
-    config = replace(decoding, beam_width=width, length_reward=reward, distinct_words=True)
+    config = replace(
+        decoding, beam_width=width, length_reward=reward, distinct_words=True, sound_words=True
+    )
     candidates: list[list[Candidate]] = []
     steps = [np.zeros(0, np.int64)]
     for begin in range(0, len(vectors), PAGES):

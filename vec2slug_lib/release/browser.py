@@ -20,6 +20,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor
 
 from ..common.files import atomic, write_json
+from ..common.slugs import DOUBLED_WORDS
 from ..data.examples import example_vectors, load_examples
 from ..embedding.minilm import MAX_TOKENS, Encoder, MiniLMEmbedder, load_weights, model_folder
 from ..inference.beam_search import MAX_CHARS
@@ -34,6 +35,7 @@ def settings(config: ReleaseConfig) -> dict[str, Any]:
     """Return the decoding configuration of a release, as the playground's search takes it."""
     decoding = asdict(config.decoding) | {"max_chars": MAX_CHARS}
     decoding["stopwords"] = sorted(config.decoding.stopwords)
+    decoding["doubled_words"] = sorted(DOUBLED_WORDS)
     return {"decoding": decoding, "risk": config.mbr.to_json() if config.mbr else None}
 
 
