@@ -12,6 +12,7 @@ from plain_beam_search import configs, models, plain_search, usable, vocabularie
 
 from vec2slug_lib.common.files import read_json
 from vec2slug_lib.common.workspace import current
+from vec2slug_lib.inference.familiarity import TrainingVectors
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
@@ -49,3 +50,16 @@ def test_the_record_is_of_the_released_weights():
     found = read_json(current().data / "benchmarks" / "inference.json")["models"]["release"]
     weights = "model.safetensors"
     assert found["model"]["bytes"][weights] == (DEFAULT_MODEL / weights).stat().st_size
+
+
+def test_the_record_of_familiarity_is_of_the_release_and_tells_embedders_apart():
+    found = read_json(current().data / "benchmarks" / "familiarity.json")
+    assert found["limit"] == pytest.approx(TrainingVectors.load(DEFAULT_MODEL).limit)
+    for kind, own in found["own"].items():
+        assert own["warned"]["1"] < 0.01, kind
+        assert own["warned"]["10"] < 0.001, kind
+    assert len(found["strange"]) >= 10
+    for name, strange in found["strange"].items():
+        assert strange["warned"]["1"] > 0.99, name
+        assert strange["warned"]["10"] > 0.999, name
+    assert max(found["milliseconds_a_row"].values()) < 1

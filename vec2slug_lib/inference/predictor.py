@@ -211,14 +211,14 @@ class SlugPredictor:
         return cls(session, config, index, embedder, workers, training)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
-        """Predict the best slug of each row.
+        """Predict the best slug of each row; warn, once, if they look like another embedder's.
 
         Args:
             vectors: ``[N, input_dim]``, any norm but zero.
             progress: called with the number of rows just done.
 
         Raises:
-            Vec2SlugError: wrong shape, no row, NaN, infinity or a zero row.
+            Vec2SlugError: wrong shape, no row, NaN, infinity, a zero row, or codes of an index.
         """
         return [candidates[0].slug for candidates in self.predict_topk(vectors, 1, progress)]
 
