@@ -124,6 +124,13 @@ def test_numbers_in_another_dress(server, change):
         (lambda body: (400, {"error": "no such model"}), "the server says: 400 no such model"),
         (lambda body: (400, {"detail": "dimensions: extra field"}), "400 dimensions: extra field"),
         (lambda body: (413, "Payload Too Large"), "413 Payload Too Large"),
+        (
+            lambda body: (
+                422,
+                {"detail": [{"loc": ["body", "input"], "msg": "no list", "input": ""}]},
+            ),
+            "422 body.input: no list$",
+        ),
         (lambda body: (503, {"message": "loading"}), "503 loading"),
         (lambda body: "drop", "Connection error"),
     ],

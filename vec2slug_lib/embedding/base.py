@@ -56,7 +56,9 @@ def text_fault(text: object) -> str:
         return f"is no text but {text!r:.40}"
     if not text.strip():
         return f"is empty: {text!r:.40}"
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+    try:
+        text.encode()
+    except UnicodeEncodeError:
         return "is not Unicode: it holds a lone surrogate"
     return ""
 

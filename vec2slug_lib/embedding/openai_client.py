@@ -88,10 +88,14 @@ def words(error: Exception, client: openai.OpenAI) -> str:
 
 def said(body: object) -> str:
     """Pick the message out of an answer, wherever a server puts it."""
+    if isinstance(body, list) and body:
+        return "; ".join(map(said, body))
     if isinstance(body, dict):
         for key in ("message", "error", "detail"):
             if body.get(key):
                 return said(body[key])
+        if "msg" in body:  # of a field, whose value may be all that was sent
+            return f"{'.'.join(map(str, body.get('loc') or []))}: {body['msg']}"
     return body if isinstance(body, str) else json.dumps(body, ensure_ascii=False, default=str)
 
 

@@ -129,7 +129,7 @@ class ChatSlugs:
             try:
                 return post(self._client, "/chat/completions", body)
             except openai.APIStatusError as error:
-                words = json.dumps(error.body, default=str)
+                words = f"{said(error.body)} {error.param}"
                 if error.status_code not in REFUSALS:
                     raise
                 if CONTEXT.search(words) and tries < CUTS:
