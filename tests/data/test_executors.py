@@ -214,6 +214,11 @@ def test_slurm_takes_over_its_jobs_keeps_what_is_done_and_makes_the_same(
         patch.setattr(executors, "PAUSE", "no number")  # the command ends, the jobs do not
         with pytest.raises(TypeError):
             build(source, out, SLURM)
+    whole = (source / "b.parquet").read_bytes()
+    pd.DataFrame(ROWS[:1]).to_parquet(source / "b.parquet")
+    with pytest.raises(Vec2SlugError, match="while jobs of an earlier start write to"):
+        build(source, out, SLURM)
+    (source / "b.parquet").write_bytes(whole)
     (slurm / "hold").unlink()
     with pytest.raises(Vec2SlugError, match="expected 2 finished shards, but 1 are missing"):
         build(source, out, SLURM)

@@ -292,6 +292,9 @@ def test_links_pipes_and_our_own_folder(tmp_path):
     (inside / "loop").symlink_to("..")
     os.mkfifo(inside / "pipe.jsonl")
     assert open_source(str(inside), inside / "out").files == ["linked/b.jsonl"]
+    assert len(open_source(str(inside / "out" / "ranks"), inside / "out").files) == 1
+    with pytest.raises(Vec2SlugError, match="expected results elsewhere than in the folder"):
+        open_source(str(inside), inside)
     (inside / "dead.jsonl").symlink_to("nowhere")
     with pytest.raises(Vec2SlugError, match=r"dead\.jsonl, but after 0 rows: FileNotFoundError"):
         documents(inside)

@@ -74,6 +74,9 @@ def test_a_source_with_too_little_is_refused(sources, tmp_path):
     assert drawn["id"].tolist() == ["0.md", "1.md"]
     with pytest.raises(Vec2SlugError, match=r"expected .* to be of"):
         feasibility.draw({str(tmp_path / "issues"): 3}, TOKENIZER, tmp_path / "d.parquet")
+    (tmp_path / "issues" / "2.md").write_text(f"Another bug {PROSE}.")
+    with pytest.raises(Vec2SlugError, match=r"expected .* to be of"):
+        feasibility.draw({str(tmp_path / "issues"): 2}, TOKENIZER, tmp_path / "d.parquet")
 
 
 @pytest.mark.parametrize("options", [[], ["web"], ["web=0"], ["=5"], ["web=1", "web=2"]])

@@ -61,15 +61,17 @@ def build(
             there, a shard that failed, or no document left.
     """
     out, tokenizer = out.resolve(), tokenizer.resolve()  # a cluster has other working folders
+    opened = open_source(source, out, skip_bad)
+    tasks = min(len(opened.files), MOST_SHARDS)
+    filters = local_filters(tokenizer, SkippedWriter(out))
     with one_writer(out):
-        opened = open_source(source, out, skip_bad)
-        tasks = min(len(opened.files), MOST_SHARDS)
-        filters = local_filters(tokenizer, SkippedWriter(out))
         job = describe(opened, tasks, tokenizer, filters)
         pipeline = [opened.reader(skip_bad), *filters, ShardWriter(out)]
         executor = make_executor(place, pipeline, tasks, out / "logs", workers)
         _take_up(out, job, executor, skip_bad)
-        made_of = {"made_of_sha256": digest([*job["shards"], str(GLOBAL_FILTERS)])}
+        left_out = opened.count_left_out()
+        whole = [*job["shards"], str(GLOBAL_FILTERS), str(left_out)]
+        made_of = {"made_of_sha256": digest(whole)}
         funnel = _finished(out, made_of)
         if funnel is None:
             _run_with_progress(executor, out / "logs" / "completions", tasks)
@@ -77,7 +79,6 @@ def build(
             steps = local_funnel(out / "logs" / "stats")
             steps += _finish(out, steps)
             hashed = {**made_of, "parquet_sha256": file_sha256(out / "documents.parquet")}
-            left_out = opened.count_left_out()
             funnel = {"source": Path(source).name, "steps": steps, "left_out": left_out, **hashed}
             write_json(out / "funnel.json", funnel)
     return funnel

@@ -106,8 +106,7 @@ class Ranks:
         if failed:
             raise Vec2SlugError(
                 f"expected all shards to go through, but {len(failed)} did not, the first because: "
-                f"{failed[0]}; mend that and run it again to go on, or go on without it by "
-                "--skip-bad"
+                f"{failed[0]}; mend that and run it again to go on"
             )
 
     def busy(self) -> bool:
@@ -120,8 +119,8 @@ def _reason(job: bytes, rank: int) -> str:
     executor = dill.loads(job)
     try:
         executor._run_for_rank(rank)
-    except Vec2SlugError as error:
-        return str(error)
+    except Vec2SlugError as error:  # of the reader
+        return f"{error} (--skip-bad goes on without the rest of it)"
     except Exception as error:  # one shard's, whatever it is: the others are still to be run
         log = Path(executor.logging_dir.path) / "logs" / f"task_{rank:05}.log"
         with log.open("a", encoding="utf-8") as file:

@@ -86,9 +86,10 @@ def open_source(source: str, ignore: Path | None = None, skip_bad: bool = False)
     """
     folder, infos, named = _list_files(FINEWEB_EDU if source == "fineweb-edu" else source)
     address = str(folder.fs.unstrip_protocol(folder._join(next(iter(infos)) if named else "")))
+    own = _own(folder, ignore) if ignore and not named else ()
     kinds: dict[str, str] = {}
     for path in sorted(infos):
-        if _is_within(folder, path, ignore):
+        if path.startswith(own):
             continue
         hidden = not named and any(part.startswith(".") for part in PurePosixPath(path).parts)
         kinds[path] = "hidden" if hidden else _look(folder, path)
@@ -128,10 +129,19 @@ def _look(folder: DataFolder, path: str) -> str:
         return READABLE[0]
 
 
-def _is_within(folder: DataFolder, path: str, ignore: Path | None) -> bool:
-    """Tell whether a file lies in a local folder."""
-    here = ignore is not None and folder.is_local()
-    return here and Path(folder.resolve_paths(path)).is_relative_to(ignore)  # type: ignore[arg-type]
+def _own(folder: DataFolder, inner: Path) -> tuple[str, ...]:
+    """Return how the paths begin of what is ours in a local folder: of a folder, and of its lock.
+
+    Raises:
+        Vec2SlugError: it is the same.
+    """
+    top = Path(folder.path)
+    if not folder.is_local() or not inner.is_relative_to(top):
+        return ()
+    if inner == top:
+        raise Vec2SlugError(f"expected results elsewhere than in the folder that is read, {top}")
+    beside = inner.with_name(f".{inner.name}.lock")
+    return f"{inner.relative_to(top).as_posix()}/", beside.relative_to(top).as_posix()
 
 
 def _list_files(address: str) -> tuple[DataFolder, dict[str, Any], bool]:

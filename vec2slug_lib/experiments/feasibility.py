@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
 from ..common.files import atomic, write_json
-from ..common.jobs import open_job
+from ..common.jobs import digest, open_job
 from ..data.filters import MAX_TOKENS, MIN_TOKENS, LanguageFilter, ReadableFilter, TokenCountFilter
-from ..data.sources import open_source
+from ..data.sources import Source, open_source
 from ..evaluation.llm_baseline import Answer, dollars, summary
 
 COLUMNS = ["id", "url", "text", "title", "source", "license", "token_count"]
@@ -49,7 +49,7 @@ def draw(wanted: Mapping[str, int], tokenizer: Path, out: Path) -> pd.DataFrame:
     Args:
         wanted: how many of each source, see `shares`.
         tokenizer: a ``tokenizer.json`` on disk, used to count tokens.
-        out: parquet file; one that is there is read, if it is of the same sources.
+        out: parquet file; one that is there is read, if it is of the same sources, by content.
 
     Returns:
         The columns ``COLUMNS``; ``source`` is what the documents say, else where they were read.
@@ -60,33 +60,36 @@ def draw(wanted: Mapping[str, int], tokenizer: Path, out: Path) -> pd.DataFrame:
     note = out.with_suffix(".json")
     if not out.is_file():
         note.unlink(missing_ok=True)  # of documents that were never drawn
-    open_job(note, dict(wanted), f"{out} to be of these sources")
+    opened = {name: open_source(name) for name in wanted}
+    job = {name: [count, digest(opened[name].hashes())] for name, count in wanted.items()}
+    open_job(note, job, f"{out} to be of these sources")
     if not out.is_file():
-        rows = [row for source, count in wanted.items() for row in _take(source, count, tokenizer)]
+        rows = [
+            row for name in wanted for row in _take(name, opened[name], wanted[name], tokenizer)
+        ]
         frame = pd.DataFrame(rows, columns=COLUMNS)
         with atomic(out) as temporary:
             frame.to_parquet(temporary, index=False, compression="zstd")
     return pd.read_parquet(out)
 
 
-def _take(source: str, count: int, tokenizer: Path) -> list[dict[str, Any]]:
-    with tqdm(total=count, desc=Path(source).name, unit="document") as bar:
+def _take(name: str, source: Source, count: int, tokenizer: Path) -> list[dict[str, Any]]:
+    with tqdm(total=count, desc=Path(name).name, unit="document") as bar:
         rows = []
         for document in islice(_usable(source, tokenizer), count):
             named = {"id": document.id, "text": document.text, **document.metadata}
-            rows.append({**named, "source": named["source"] or Path(source).name})
+            rows.append({**named, "source": named["source"] or Path(name).name})
             bar.update()
     if len(rows) < count:
-        raise Vec2SlugError(f"expected {count} documents of {source}, found {len(rows)}")
+        raise Vec2SlugError(f"expected {count} documents of {name}, found {len(rows)}")
     return rows
 
 
-def _usable(source: str, tokenizer: Path) -> Iterator[Document]:
+def _usable(source: Source, tokenizer: Path) -> Iterator[Document]:
     """Yield documents that pass the filters which have nothing to do with an address's slug."""
-    reader = open_source(source).reader()
     lengths = TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS)
     filters: list[BaseFilter] = [ReadableFilter(), LanguageFilter(), lengths]
-    for document in reader.run():
+    for document in source.reader().run():
         if all(each.filter(document) is True for each in filters):
             yield document
 

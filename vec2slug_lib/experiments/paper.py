@@ -23,7 +23,7 @@ from ..data import build
 from ..data.corpus import build as build_corpus
 from ..data.examples import example_vectors
 from ..embedding.base import Embedder
-from ..embedding.job import read_bad
+from ..embedding.job import manifest_of, read_bad
 from ..embedding.registry import embedder_key
 from ..evaluation.records import Run, open_run
 from ..release.release import export_graphs, export_release
@@ -104,8 +104,9 @@ def make_data(paper: Paper, embedder: Embedder, pairs: int | None = None) -> dic
     if not (card.is_file() and note.is_file() and read_json(note) == made_of):
         note.unlink(missing_ok=True)
         funnel, vectors = paper.documents.with_name("funnel.json"), np.load(paper.vectors, "r")
+        of = read_json(manifest_of(paper.vectors))["documents_sha256"]
         skipped = read_bad(paper.vectors)
-        build.build(paper.documents, vectors, funnel, paper.data, pairs, name, skipped=skipped)
+        build.build(paper.documents, vectors, funnel, paper.data, pairs, name, of, skipped)
         write_json(note, made_of)
     return dict(read_json(card))
 
