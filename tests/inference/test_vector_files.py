@@ -29,6 +29,7 @@ from vec2slug_lib.inference.vector_files import read_vectors
 
 ROWS = np.random.default_rng(0).normal(size=(9, 24)).astype(np.float32)
 LISTS = ROWS.tolist()
+IDS = [f"page-{i}" for i in range(9)]
 BRACKETS = [json.dumps(row) for row in LISTS]
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
 
@@ -71,7 +72,6 @@ FIXED = pa.FixedSizeListArray.from_arrays(pa.array(ROWS.ravel()), 24)
 TENSOR = pa.FixedShapeTensorArray.from_numpy_ndarray(ROWS)
 FRAME = pd.DataFrame(ROWS)
 NAMED = FRAME.add_prefix("dim_")
-IDS = [f"page-{i}" for i in range(9)]
 
 READ = {
     "npy": saved(np.save, ROWS),
@@ -103,6 +103,11 @@ READ = {
     ),
     "Ollama": json.dumps({"model": "m", "embeddings": LISTS}),
     "Cohere": json.dumps({"id": "1", "embeddings": {"float": LISTS}}),
+    "Qdrant": json.dumps({"result": {"points": [{"id": 1, "vector": r} for r in LISTS]}}),
+    "Pinecone": json.dumps({"vectors": {f"p{i}": {"values": r} for i, r in enumerate(LISTS)}}),
+    "JSON by name": json.dumps(dict(zip(IDS, LISTS, strict=True))),
+    "JSON by name, pretty": json.dumps(dict(zip(IDS, LISTS, strict=True)), indent=2),
+    "JSON of pandas": pd.DataFrame({"embedding": LISTS}).to_json(double_precision=15),
     "pgvector": "\n".join(PGVECTOR) + "\n",
     "pgvector COPY": "".join(f"{i}\t{row}\n" for i, row in enumerate(PGVECTOR)),
     "pgvector CSV": 'id,embedding\n' + "".join(f'{i},"{r}"\n' for i, r in enumerate(PGVECTOR)),
@@ -232,6 +237,10 @@ REFUSED = {
     "JSON null": ("[[1.5, 2], null]", "row 1 is None, not a vector"),
     "JSON booleans": ("[[true, false]]", "row 0 is of booleans"),
     "JSON texts": ('[["a", "b"]]', "row 0 is not of numbers"),
+    "JSON of tokens": ("[[[1.5, 2], [3, 4]], [[5, 6]]]", "row 0 is a list of lists"),
+    "JSON lines of two": (
+        '{"id": 1, "a": [1.5], "b": [2.5]}\n' * 2, "row 0 has no vector under .*, but a, b"
+    ),
     "JSON, half": (json.dumps(LISTS)[:-9], "its JSON ends, or breaks, within the list"),
     "JSON, deep": ('{"a":' * 100_000, "but: "),
     "JSON lines, ragged": (

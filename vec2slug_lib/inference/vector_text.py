@@ -108,10 +108,10 @@ def read_text(stream: IO[bytes], skip_bad: bool) -> Floats:
         rows.add_all(filter(str.strip, text), split_numbers)
     elif head[:1] == "[":
         _json_list(rows, text)
-    elif head[:1] == "{" and _is_json(first):
+    elif head[:1] == "{" and _is_json(first) and first != head.strip():
         rows.add_all(_json_lines(text), _sound)
     elif head[:1] == "{":
-        rows.add_all(vectors_in(json.load(text)), _sound)
+        rows.add_all(_of_document(json.load(text)), _sound)
     else:
         _delimited(rows, text, first)
     return rows.array()
@@ -144,6 +144,8 @@ def _json_list(rows: RowBuffer, text: IO[str]) -> None:
     for element in _elements(text):
         if isinstance(element, int | float) and not rows.count:
             numbers.append(element)
+        elif isinstance(element, list) and element and isinstance(element[0], list):
+            raise Vec2SlugError(f"but row {rows.count} is a list of lists")
         else:
             rows.add_all(vectors_in(element), _sound)
     rows.add_all(vectors_in(numbers) if numbers else (), _sound)
@@ -175,6 +177,22 @@ def _elements(text: IO[str], size: int = HEAD) -> Iterator[Any]:
         buffer, at = buffer[at:] + more, 0
 
 
+def _of_document(value: Any) -> Iterator[Sequence[Any] | Exception]:
+    """Yield the vectors of a JSON object: a service's answer, or a vector for each name."""
+    while isinstance(value, dict) and (key := _key_of(value)):
+        value = value[key]
+    names = isinstance(value, dict) and all(
+        isinstance(item, list | dict) for item in value.values()
+    )
+    for item in value.values() if names else [value]:
+        yield from vectors_in(item)
+
+
+def _key_of(value: dict[str, Any]) -> str | None:
+    """Find the key that holds a vector or vectors."""
+    return next((name for name in (*KEYS, *HOLDERS) if value.get(name)), None)
+
+
 def _json_lines(text: IO[str]) -> Iterator[Sequence[Any] | Exception]:
     """Yield the vectors of JSON lines as `vectors_in`."""
     for line in filter(str.strip, text):
@@ -201,12 +219,12 @@ def vectors_in(value: Any) -> Iterator[Sequence[Any] | Exception]:
     elif isinstance(value, list):
         yield value
     elif isinstance(value, dict):
-        keys = [name for name in (*KEYS, *HOLDERS) if value.get(name)]
-        keys = keys or [name for name, item in value.items() if _is_vector(item)]
-        if keys:
+        key = _key_of(value)
+        keys = [key] if key else [name for name, item in value.items() if _is_vector(item)]
+        if len(keys) == 1:
             yield from vectors_in(value[keys[0]])
         else:
-            names = ", ".join(map(str, value)) or "no keys"
+            names = ", ".join(map(str, keys or value)) or "no keys"
             yield Vec2SlugError(f"has no vector under embedding or vector, but {names}")
     else:
         yield Vec2SlugError(f"is {value}, not a vector")
