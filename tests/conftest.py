@@ -27,7 +27,15 @@ settings.load_profile("project")
 # files in EACH any worker takes the next test; another file is one worker's, which makes what its
 # tests share only once.
 EACH = ("test_notebooks", "test_book")
-FIRST = ("test_notebooks", "test_paper", "test_bulk", "test_executors", "test_sweep", "test_book")
+FIRST = (
+    "test_notebooks",
+    "test_paper",
+    "test_bulk",
+    "test_executors",
+    "test_private",
+    "test_sweep",
+    "test_book",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the workers read the groups
