@@ -36,6 +36,7 @@ REASONS = {
     "stopwords": "over 40 % stopwords",
     "short_words": "fewer than 3 words of two letters",
     "no_path": "no path",
+    "identifier": "a hash, or another identifier",
 }
 NEAR_COPY = 0.95  # cosine
 
