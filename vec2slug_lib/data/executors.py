@@ -26,6 +26,7 @@ from ..common.parallel import Engine, processes, ray_tasks
 
 EXECUTORS = ("local", "ray", "slurm")
 PAUSE = 5.0  # seconds between two looks at Slurm's queue
+NAMED = 3  # shards that failed, in one message
 LOOKS = 6  # in a row that find it empty: a shared file system may show the last files late
 
 
@@ -104,9 +105,10 @@ class Ranks:
         work = partial(_reason, dill.dumps(self.job))  # dill, as pipelines may hold functions
         failed = [reason for _, reason in self.engine(work, ranks) if reason] if ranks else []
         if failed:
+            more = "; and more" if len(failed) > NAMED else ""
             raise Vec2SlugError(
-                f"expected all shards to go through, but {len(failed)} did not, the first because: "
-                f"{failed[0]}; mend that and run it again to go on"
+                f"expected all shards to go through, but {len(failed)} did not, because: "
+                f"{'; '.join(failed[:NAMED])}{more}; mend that and run it again to go on"
             )
 
     def busy(self) -> bool:
