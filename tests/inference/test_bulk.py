@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -247,19 +245,6 @@ def test_the_command(source, release, tmp_path, capsys):
     check_equal(tmp_path / "out", made(source, tmp_path / "other", release))
     assert main([*arguments, "--column", "vector"]) == 2
     assert "column is vector here and embedding there" in capsys.readouterr().err
-
-
-def test_ray_is_an_extra_and_an_address_is_looked_up_first(run):
-    code = (
-        "import sys; sys.modules['ray'] = None\n"
-        "import vec2slug_lib.inference.bulk, vec2slug_lib.experiments.sweep\n"
-        "from vec2slug_lib.common.parallel import ray_tasks\n"
-        "list(ray_tasks()(print, [1]))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "expected the package ray, found none: install vec2slug[scale]" in done.stderr
-    with pytest.raises(Vec2SlugError, match="expected a Ray cluster at localhost:1, but"):
-        list(ray_tasks("localhost:1")(str, [1]))
 
 
 def pids_with_files_in(folder):

@@ -122,7 +122,9 @@ def is_stale(folder: Path) -> bool:
     trained, made = (folder / f"manifest.{part}.json" for part in ("train", "onnx"))
     if not (trained.is_file() and made.is_file()):
         return False
-    wanted, found = read_json(trained).get("sha256", {}), read_json(made).get("made_of", {})
+    wanted, found = read_json(trained).get("sha256"), read_json(made).get("made_of")
+    if not (isinstance(wanted, dict) and isinstance(found, dict)):  # of the study's manifests
+        return False
     return any(wanted.get(name, sha256) != sha256 for name, sha256 in found.items())
 
 
