@@ -129,6 +129,16 @@ def test_broken_json_lines_are_counted(tmp_path):
     assert counts(funnel)["slug_frequency"] == 1
 
 
+def test_an_address_of_any_form_costs_its_row_at_most(tmp_path):
+    urls = [f"https://e.org/{'1' * 5000}-stories-of-lamps", "http://[::1/a-b-c", "https://e.org/\0"]
+    rows = [row(i, "", url=url) for i, url in enumerate(urls, 1)]
+    write_jsonl(tmp_path / "a.jsonl", [ROWS[0], *rows])
+    (slug,) = (
+        step for step in build(tmp_path, tmp_path / "out")["steps"] if step["name"] == "slug"
+    )
+    assert slug["dropped"] == {"no_path": 1, "not_kebab": 1, "numeric": 1}
+
+
 def test_markdown_folder(tmp_path):
     folder = tmp_path / "site" / "posts"
     folder.mkdir(parents=True)
