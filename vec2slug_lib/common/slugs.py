@@ -53,7 +53,7 @@ DOUBLED_WORDS = frozenset(
     chacha chichi chowchow corcoran cplusplus cuscus dikdik dodo dumdum entente froufrou furfural
     hotshots iquique kamehameha karkare khoikhoi kiki kinking lavalava mahimahi marmara marmaris
     mimi motmot muumuu piripiri pompom purpure sensenbrenner shashank shoshone tamtam testes tintin
-    tinting tomtom toto tuktuk tutu ulonglong varvara wikiwiki yumyum""".split()
+    tinting tomtom tuktuk tutu ulonglong varvara wikiwiki yumyum""".split()
 )
 
 HEX = re.compile(r"[0-9a-f]{8,}")
