@@ -127,7 +127,7 @@ def test_bad_input_is_refused_before_the_first_stage(tmp_path, capsys):
     for more, words in (
         (["--experiments", "1a"], "expected experiment to be one of 3a"),
         (["--preset", "papper"], "expected preset to be one of"),
-        ([], "found none of them"),
+        ([], "found nothing"),
     ):
         assert main([*arguments, *more]) == 2
         assert words in capsys.readouterr().err

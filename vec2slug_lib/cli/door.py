@@ -9,7 +9,10 @@ from __future__ import annotations
 import sys
 import tempfile
 import traceback
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from lzma import LZMAError
 from pathlib import Path
@@ -41,6 +44,21 @@ def leave(error: Exception) -> int:
         code, said = 1, f"a fault of vec2slug itself, {describe(error)}; {_log(error)}"
     print(f"vec2slug: {said}", file=sys.stderr)
     return code
+
+
+@contextmanager
+def naming(path: Path | None) -> Iterator[None]:
+    """Name the file, if there is one, in what is said of a bad row, and in a warning."""
+
+    def say(message: Warning | str, *_: object) -> None:
+        print("vec2slug:", f"{path}: {message}" if path else message, file=sys.stderr)
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = say  # type: ignore[assignment]
+            yield
+    except Vec2SlugError as error:
+        raise Vec2SlugError(f"{path}: {error}" if path else str(error)) from error
 
 
 def is_caused(error: Exception) -> bool:

@@ -9,9 +9,7 @@ import argparse
 import functools
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,7 @@ from ..common.errors import Vec2SlugError
 from ..common.slugs import UniqueSlugs
 from ..common.vectors import check_shape, vector_key
 from ..embedding.registry import open_embedder
-from .door import leave
+from .door import leave, naming
 from .options import make_graphs, progress_bar
 
 if TYPE_CHECKING:
@@ -82,21 +80,6 @@ def slugs(argv: Sequence[str]) -> int:
         if options.out:
             return write_file(options, predictor, vectors, bar.update)
         return print_slugs(options, predictor, vectors, key, bar.update)
-
-
-@contextmanager
-def naming(path: Path | None) -> Iterator[None]:
-    """Name the file, if there is one, in what is said of a bad row, and in a warning."""
-
-    def say(message: Warning | str, *_: object) -> None:
-        print("vec2slug:", f"{path}: {message}" if path else message, file=sys.stderr)
-
-    try:
-        with warnings.catch_warnings():
-            warnings.showwarning = say  # type: ignore[assignment]
-            yield
-    except Vec2SlugError as error:
-        raise Vec2SlugError(f"{path}: {error}" if path else str(error)) from error
 
 
 def print_slugs(

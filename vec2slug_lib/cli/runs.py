@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..common.errors import Vec2SlugError
 from ..common.workspace import current
+from .door import naming
 from .options import add_chat, ask_chat, make_graphs, open_chat, progress_bar, read_documents
 
 
@@ -181,12 +182,14 @@ def generate(argv: Sequence[str]) -> int:
         options.skip_bad,
     )  # fmt: skip
     files = job.files()
-    with progress_bar(sum(files.values())) as bar:
+    with naming(options.input), progress_bar(sum(files.values())) as bar:
         skipped = write_slug_tables(job, files, engine, bar.update)
     if skipped:
         where = options.out / "skipped.jsonl"
         print(f"vec2slug: skipped {len(skipped)} rows or files, listed in {where}", file=sys.stderr)
-    rows = sum(files.values()) - sum(line["row"] is not None for line in skipped)
+    rows = sum(files.values())
+    for line in skipped:
+        rows -= files[line["file"]] if line["row"] is None else 1
     print(f"{rows} slugs of {len(files)} files in {options.out}")
     return 0
 
