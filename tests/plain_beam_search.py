@@ -101,8 +101,16 @@ def said_before(text):
         return False
     if any(alike(last, word) for word in before):
         return True
-    halves = [(last[:cut], last[cut:]) for cut in range(3, len(last) - 2)]
-    return any(a in before and any(alike(b, word) for word in before) for a, b in halves)
+    for a, b in ((last[:cut], last[cut:]) for cut in range(3, len(last) - 2)):
+        if a in before and any(alike(b, word) for word in before):
+            return True
+    for whole in before:
+        if len(last) >= 3 and len(whole) - len(last) >= 3:
+            if whole.startswith(last) and whole.removeprefix(last) in before:
+                return True
+            if whole.endswith(last) and whole.removesuffix(last) in before:
+                return True
+    return False
 
 
 def hard_to_say(letters):

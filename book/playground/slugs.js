@@ -64,18 +64,19 @@ function isKnown(word, unit, rest, doubled) {
 }
 
 /**
- * Whether a word that is no stopword stood before, or is two such words written as one.
+ * Whether a word that is no stopword stood before, be it joined to another, or is two.
  * @param {string} word
  * @param {string[]} before
  * @param {Set<string>} stopwords
  */
 export function repeats(word, before, stopwords) {
   if (stopwords.has(word)) return false;
-  const joined = before.some((part) => {
-    const rest = word.slice(part.length);
-    return word.startsWith(part) && Math.min(part.length, rest.length) >= 3 && stands(rest, before);
-  });
-  return joined || stands(word, before);
+  const parts = before.filter((part) => part.length >= 3);
+  const rests = parts.filter((part) => word.startsWith(part)).map((part) => word.slice(part.length));
+  const joins = rests.some((rest) => rest.length >= 3 && stands(rest, before));
+  const pairs = parts.flatMap((part) => [word + part, part + word]);
+  const joined = word.length >= 3 && pairs.some((pair) => before.includes(pair));
+  return joins || joined || stands(word, before);
 }
 
 /**

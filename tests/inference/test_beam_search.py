@@ -359,7 +359,10 @@ def test_words_that_have_the_form_of_glued_ones_are_written(slug):
     assert wanted(strings, slug, WIDE, sound_words=True)[0] == slug.replace(" ", "")
 
 
-@pytest.mark.parametrize("slug", ["bread - loaf - bread loaf", "bread - loaf - loaf s bread"])
+@pytest.mark.parametrize(
+    "slug",
+    ["bread - loaf - bread loaf", "bread loaf - bread - loaf", "bread - loaf - loaf s bread"],
+)
 def test_distinct_words_bars_two_of_them_written_as_one(slug):
     strings = [*SPECIALS, "bread", "loaf", "s"]
     meant = slug.replace(" ", "")

@@ -172,12 +172,14 @@ def _is_known(word: str, unit: str, rest: str) -> bool:
 
 
 def repeats(word: str, before: Sequence[str], stopwords: frozenset[str] = STOPWORDS) -> bool:
-    """Tell whether a word that is no stopword stood before, or is two such words written as one."""
+    """Tell whether a word that is no stopword stood before, be it joined to another, or is two."""
     if word in stopwords:
         return False
-    parts = [(part, word[len(part) :]) for part in before if word.startswith(part)]
-    joined = any(min(map(len, pair)) >= 3 and _stands(pair[1], before) for pair in parts)
-    return joined or _stands(word, before)
+    parts = [part for part in before if len(part) >= 3]
+    rests = [word[len(part) :] for part in parts if word.startswith(part)]
+    joins = any(len(rest) >= 3 and _stands(rest, before) for rest in rests)
+    joined = len(word) >= 3 and any(word + p in before or p + word in before for p in parts)
+    return joins or joined or _stands(word, before)
 
 
 def _stands(word: str, before: Sequence[str]) -> bool:
