@@ -43,7 +43,9 @@ $(STAMP): requirements.txt pyproject.toml
 
 MODEL := data/models/vec2slug-minilm-small
 
-GRAPHS := vec2slug_lib/release/step_graph.py vec2slug_lib/release/standalone.py
+# The script beside the graphs holds the source of these two rooms.
+GRAPHS := vec2slug_lib/release/step_graph.py vec2slug_lib/release/standalone.py \
+  $(wildcard vec2slug_lib/common/*.py vec2slug_lib/inference/*.py)
 $(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors $(GRAPHS) | $(STAMP)
 	@echo "== Model: exporting the ONNX graphs of $(MODEL)"
 	@$(BIN)/vec2slug export $(MODEL)
@@ -101,7 +103,8 @@ browser:
 
 test: $(STAMP) browser lint book
 	@echo "== Tests: library, notebooks from nothing in preset smoke, pages in Chromium"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+# Tests that wait for a kill or a queue leave their core to one worker more.
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadgroup --no-loadscope-reorder
 
 bench: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== Benchmark: $$script"; $(BIN)/python "$$script"; done
