@@ -1,7 +1,8 @@
 """The specified beam search as one would first write it: the other side of the comparison.
 
 One document at a time; every step runs the whole sequences of its beams again; scores and rules are
-worked out beam by beam. No code of the library's search is used here, only its settings.
+worked out beam by beam. No code of the library's search is used here, only its settings, and what
+it takes for a repeated or a sound word.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vec2slug_lib.common.slugs import repeats, sound_word
 from vec2slug_lib.inference.beam_search import DecodingConfig
 
 PAD, BOS, EOS, UNK, HYPHEN = range(5)
@@ -30,6 +32,7 @@ class PlainSearch:
     def slugs(self, forward: Forward, top_k: int = 1) -> list[tuple[str, float]]:
         """Best finished slugs of one document with their scores."""
         pool: dict[str, float] = {}
+        mended: dict[str, float] = {}  # for a document for which nothing else fits
         beams: list[Beam] = [([BOS], "", 0.0)]
         while beams:
             logits = forward(np.array([tokens for tokens, _, _ in beams]))[:, -1]
@@ -39,8 +42,9 @@ class PlainSearch:
             extensions.sort(key=lambda extension: -extension[0])
             for place, (_, beam, token, log_p, forced) in enumerate(extensions):
                 if token == EOS and (place < self.config.beam_width or forced):
-                    score = self.score(beam[1], log_p)
-                    pool[beam[1]] = max(pool.get(beam[1], -np.inf), score)
+                    slug = self.sound(beam[1])
+                    into = pool if slug == beam[1] else mended
+                    into[slug] = max(into.get(slug, -np.inf), self.score(slug, log_p))
             others = [e for e in extensions if e[2] != EOS][: self.config.beam_width]
             beams = [
                 ([*tokens, token], text + self.strings[token], log_p)
@@ -51,7 +55,11 @@ class PlainSearch:
             bound += self.config.length_reward * self.config.reward_cap
             if len(best) >= top_k and best[top_k - 1] >= bound:
                 break
-        return sorted(pool.items(), key=lambda item: -item[1])[:top_k]
+        return sorted((pool or mended).items(), key=lambda item: -item[1])[:top_k]
+
+    def sound(self, slug: str) -> str:
+        """The slug with sound words, if the settings ask for them."""
+        return "-".join(map(sound_word, slug.split("-"))) if self.config.sound_words else slug
 
     def extend(self, beam: Beam, logits: NDArray[np.float64]) -> list[tuple]:
         """The best extensions of a beam: rank, beam, token, log probability, whether forced."""
@@ -60,8 +68,10 @@ class PlainSearch:
         logits[~allowed] = -np.inf
         logits -= logits.max()
         logits -= np.log(np.exp(logits).sum())
-        last, grows = text.rpartition("-")[2], allowed[HYPHEN + 1 :].any() and not forced
-        if self.config.distinct_words and grows and self.said_before(text, last):
+        *before, last = text.split("-")
+        again = last and self.config.distinct_words and repeats(last, before, self.config.stopwords)
+        grows = allowed[HYPHEN + 1 :].any() and not forced
+        if last and grows and (again or self.sound(last) != last):
             logits[[EOS, HYPHEN]] = -np.inf
         if forced:
             best = [EOS]
@@ -105,13 +115,6 @@ class PlainSearch:
             return allowed, False
         lawful[EOS] = True
         return lawful, True
-
-    def said_before(self, text: str, last: str) -> bool:
-        """Whether the last word stood before, with or without an s."""
-        before = text.split("-")[:-1]
-        if not last or last in self.config.stopwords:
-            return False
-        return last in before or last + "s" in before or (last[-1] == "s" and last[:-1] in before)
 
     def score(self, slug: str, log_p: float) -> float:
         """Score of a finished slug."""
