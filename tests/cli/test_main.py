@@ -84,6 +84,28 @@ def test_bad_vectors_give_one_line_and_exit_code_2(capsys, release, tmp_path, co
     assert re.search(message, error)
 
 
+@pytest.mark.parametrize("kind", ["rows.jsonl", "rows.csv", "rows.parquet"])
+def test_what_came_before_a_bad_row_of_any_file_is_printed(capsys, release, tmp_path, kind):
+    rows = np.random.default_rng(0).normal(size=(5, 24)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    _, expected, _ = run(capsys, "--vectors", tmp_path / "rows.npy", "--model", release)
+    path, lists = tmp_path / kind, [row.tolist() for row in rows]
+    lists[3] = lists[3][:-1]
+    if kind == "rows.parquet":
+        pd.DataFrame({"embedding": lists}).to_parquet(path)
+    else:
+        texts = [json.dumps(row)[1:-1] for row in lists]
+        path.write_text("\n".join(texts if kind == "rows.csv" else map("[{}]".format, texts)))
+    code, lines, error = run(capsys, "--vectors", path, "--model", release)
+    assert (code, lines) == (2, expected[:3])
+    assert f"{path}: expected vectors of one width, but row 3 has 23 numbers" in error
+    out = tmp_path / "out.jsonl"
+    assert run(capsys, "--vectors", path, "--model", release, "--out", out)[0] == 2
+    assert len((tmp_path / "out.jsonl.part").read_text().splitlines()) == 3
+    code, lines, _ = run(capsys, "--vectors", path, "--model", release, "--skip-bad")
+    assert (code, lines) == (0, [*expected[:3], "", expected[4]])
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

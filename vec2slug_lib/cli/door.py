@@ -11,7 +11,7 @@ import tempfile
 import traceback
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from lzma import LZMAError
@@ -47,8 +47,13 @@ def leave(error: Exception) -> int:
 
 
 @contextmanager
-def naming(path: Path | None) -> Iterator[None]:
-    """Name the file, if there is one, in what is said of a bad row, and in a warning."""
+def naming(path: Path | None, stops: Sequence[str] = ()) -> Iterator[None]:
+    """Name the file, if there is one, in what is said of a bad row, and in a warning.
+
+    Args:
+        path: of the file.
+        stops: what its reader says of the row at which it stopped, which the predictor cannot know.
+    """
 
     def say(message: Warning | str, *_: object) -> None:
         print("vec2slug:", f"{path}: {message}" if path else message, file=sys.stderr)
@@ -58,7 +63,9 @@ def naming(path: Path | None) -> Iterator[None]:
             warnings.showwarning = say  # type: ignore[assignment]
             yield
     except Vec2SlugError as error:
-        raise Vec2SlugError(f"{path}: {error}" if path else str(error)) from error
+        row = [said for said in stops if " ".join(said.split()[:2]) + " " in str(error)]
+        words = f"expected vectors of one width, but {row[0]}" if row else str(error)
+        raise Vec2SlugError(f"{path}: {words}" if path else words) from error
 
 
 def is_caused(error: Exception) -> bool:

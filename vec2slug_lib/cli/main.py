@@ -64,10 +64,11 @@ def slugs(argv: Sequence[str]) -> int:
     """Print slugs: ``vec2slug TEXT ...`` and ``vec2slug --vectors FILE [--out FILE]``."""
     options = slug_options(argv)
     embedder = functools.cache(open_embedder)
+    stops: list[str] = []
     if options.vectors:
         from ..inference.vector_files import read_vectors
 
-        vectors = read_vectors(options.vectors, options.skip_bad)
+        vectors = read_vectors(options.vectors, options.skip_bad, stops)
     else:
         texts = [sys.stdin.read() if text == "-" else text for text in options.texts]
         vectors = embedder().embed(texts)
@@ -76,7 +77,7 @@ def slugs(argv: Sequence[str]) -> int:
         return vector_key(vectors[row]) if options.vectors else texts[row].strip().encode()
 
     predictor = open_predictor(options, embedder)
-    with naming(options.vectors), progress_bar(len(vectors)) as bar:
+    with naming(options.vectors, stops), progress_bar(len(vectors)) as bar:
         if options.out:
             return write_file(options, predictor, vectors, bar.update)
         return print_slugs(options, predictor, vectors, key, bar.update)

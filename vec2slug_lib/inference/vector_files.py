@@ -14,6 +14,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 from ..common.errors import Vec2SlugError
 from ..common.vectors import Array, Floats, dequantise
 from .familiarity import codes_in, spread
-from .vector_text import RowBuffer, read_text
+from .vector_text import RowBuffer, Stopped, read_text
 
 HEAD = 512  # bytes that tell what a file is
 OBJECTS = "an array of Python objects, such as lists of different lengths: save one of float32"
@@ -40,6 +41,7 @@ class Source(NamedTuple):
     stream: IO[bytes]
     path: Path | None
     skip_bad: bool
+    stops: list[str] | None
 
 
 class Kind(NamedTuple):
@@ -51,13 +53,16 @@ class Kind(NamedTuple):
     advice: str = SAVE
 
 
-def read_vectors(path: Path, skip_bad: bool = False) -> Array:
+def read_vectors(path: Path, skip_bad: bool = False, stops: list[str] | None = None) -> Array:
     """Read vectors ``[N, width]``; a ``.npy`` file stays on the disk. The predictor checks them.
 
     Args:
         path: an array of numpy, a parquet or Arrow file, JSON, JSON lines, or a text of rows or
             columns of numbers; also packed by gzip, bzip2 or xz.
-        skip_bad: whether a row of a text that is no vector becomes NaN, instead of being an error.
+        skip_bad: whether a row of a text or table that is no vector becomes NaN, instead of being
+            an error.
+        stops: takes what is wrong with the first such row; the array then ends with it, as NaN, so
+            that the rows before it are not lost.
 
     Raises:
         Vec2SlugError: there is no such file, it is damaged, or holds something else; the message
@@ -65,7 +70,7 @@ def read_vectors(path: Path, skip_bad: bool = False) -> Array:
     """
     try:
         with path.open("rb") as file:
-            vectors = _read(Source(file, path, skip_bad))
+            vectors = _read(Source(file, path, skip_bad, stops))
         if codes := codes_in(spread(vectors)):
             raise Vec2SlugError(f"got {codes}")
         return vectors
@@ -91,13 +96,13 @@ def _read(source: Source) -> Array:
     stream = source.stream
     if not stream.seekable():  # such as a pipe of the shell
         stream = io.BytesIO(stream.read())
-        source = Source(stream, None, source.skip_bad)
+        source = source._replace(stream=stream, path=None)
     head = stream.read(HEAD)
     stream.seek(0)
     for start, opened in PACKED.items():
         if head.startswith(start):
             with opened(stream) as inner:
-                return _read(Source(inner, None, source.skip_bad))
+                return _read(source._replace(stream=inner, path=None))
     kind = next(kind for kind in KINDS if re.match(kind.start, head, re.DOTALL))
     if kind.read is None:
         raise Vec2SlugError(f"got {kind.name}: {kind.advice}")
@@ -234,9 +239,10 @@ def _vector_column(pyarrow: Any, schema: Any) -> str:
 
 def _of_columns(columns: Iterator[Any], source: Source) -> Floats:
     """Gather the rows of a column of lists."""
-    rows = RowBuffer(source.skip_bad)
-    for column in columns:
-        rows.add_all(getattr(column, "storage", column), _numbers)
+    rows = RowBuffer(source.skip_bad, source.stops)
+    with suppress(Stopped):
+        for column in columns:
+            rows.add_all(getattr(column, "storage", column), _numbers)
     return rows.array()
 
 
@@ -247,7 +253,7 @@ def _numbers(row: Any) -> Array:
 
 
 def _text(source: Source) -> Floats:
-    return read_text(source.stream, source.skip_bad)
+    return read_text(source.stream, source.skip_bad, source.stops)
 
 
 # The first that matches counts; the last two match anything.

@@ -12,6 +12,7 @@ import re
 from array import array
 from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import IO, Any
 
@@ -29,15 +30,20 @@ OPEN, CLOSE = "[{(", "]})"
 BRACKETED = re.compile(r"\s*[\[{(]\s*[-+.\dnN]")
 
 
+class Stopped(Exception):
+    """Reading ends at a bad row."""
+
+
 class RowBuffer:
     """Rows of numbers, gathered as float32.
 
     Args:
         skip_bad: whether a row that is none is kept as NaN, instead of being an error.
+        stops: takes what is wrong with the first such row, which is then NaN and the last one.
     """
 
-    def __init__(self, skip_bad: bool = False) -> None:
-        self.skip_bad, self.width, self.count = skip_bad, 0, 0
+    def __init__(self, skip_bad: bool = False, stops: list[str] | None = None) -> None:
+        self.skip_bad, self.stops, self.width, self.count = skip_bad, stops, 0, 0
         self._numbers = array("f")
 
     def add(self, row: Any, read: Callable[[Any], Iterable[Any]]) -> None:
@@ -45,6 +51,7 @@ class RowBuffer:
 
         Raises:
             Vec2SlugError: it has no numbers, or not as many as the first row.
+            Stopped: the same, of a buffer that stops at such a row.
         """
         end = len(self._numbers)
         try:
@@ -55,10 +62,15 @@ class RowBuffer:
                 self._numbers.extend(values)
             self._check_width(len(self._numbers) - end)
         except (Vec2SlugError, TypeError, ValueError, OverflowError) as error:
-            if not (self.skip_bad and self.width):
-                raise Vec2SlugError(f"but row {self.count} {_reason(error)}") from error
+            said = f"row {self.count} {_reason(error)}"
+            if not self.width or not (self.skip_bad or self.stops is not None):
+                raise Vec2SlugError(f"but {said}") from error
             del self._numbers[end:]
             self._numbers.extend([np.nan] * self.width)
+            if not self.skip_bad and self.stops is not None:
+                self.count += 1
+                self.stops.append(said)
+                raise Stopped from None
         self.count += 1
 
     def add_all(self, values: Iterable[Any], read: Callable[[Any], Iterable[Any]]) -> None:
@@ -90,8 +102,8 @@ def _reason(error: Exception) -> str:
     return f"is not {'JSON' if isinstance(error, json.JSONDecodeError) else 'of numbers'}: {error}"
 
 
-def read_text(stream: IO[bytes], skip_bad: bool) -> Floats:
-    """Read the vectors ``[N, width]`` of a text.
+def read_text(stream: IO[bytes], skip_bad: bool, stops: list[str] | None = None) -> Floats:
+    """Read the vectors ``[N, width]`` of a text; for the arguments see `RowBuffer`.
 
     Raises:
         Vec2SlugError: it holds no rows of numbers, or one that is not like the others.
@@ -102,7 +114,14 @@ def read_text(stream: IO[bytes], skip_bad: bool) -> Floats:
     text = io.TextIOWrapper(stream, encoding, errors="replace", newline="")
     head = text.read(HEAD).lstrip()
     text.seek(0)
-    rows = RowBuffer(skip_bad)
+    rows = RowBuffer(skip_bad, stops)
+    with suppress(Stopped):
+        _gather(rows, text, head)
+    return rows.array()
+
+
+def _gather(rows: RowBuffer, text: IO[str], head: str) -> None:
+    """Add the rows of a text that begins with ``head``."""
     first = head.split("\n", 1)[0].rstrip("\r, ")
     if BRACKETED.match(first) and (first[-1] in CLOSE or first == head):
         rows.add_all(filter(str.strip, text), split_numbers)
@@ -114,7 +133,6 @@ def read_text(stream: IO[bytes], skip_bad: bool) -> Floats:
         rows.add_all(_of_document(json.load(text)), _sound)
     else:
         _delimited(rows, text, first)
-    return rows.array()
 
 
 def split_numbers(text: str) -> Iterator[float]:
