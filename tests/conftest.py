@@ -29,8 +29,10 @@ settings.load_profile("project")
 EACH = ("test_notebooks", "test_book")
 FIRST = (
     "test_notebooks",
+    "test_browser_model",
     "test_paper",
     "test_bulk",
+    "test_train_many",
     "test_executors",
     "test_private",
     "test_sweep",
