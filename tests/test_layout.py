@@ -24,11 +24,15 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ROOMS = sorted(path.parent.name for path in ROOT.glob("vec2slug_lib/*/__init__.py"))
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {
-    "private", "common", "common.errors", "common.files", "common.slugs", "common.vectors",
+    "common", "common.private", "common.errors", "common.files", "common.slugs", "common.vectors",
     "common.vocabulary", "common.neighbours", "inference", "inference.scores",
     "inference.beam_search", "inference.mbr", "inference.steppers", "inference.predictor",
     "inference.index", "inference.rows", "inference.familiarity",
 }  # fmt: skip
+
+
+def test_only_the_front_door_stands_outside_the_rooms():
+    assert [path.name for path in ROOT.glob("vec2slug_lib/*.py")] == ["__init__.py"]
 
 
 def test_every_room_has_its_contract():

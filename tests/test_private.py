@@ -27,7 +27,7 @@ from prose import PROSE
 from sealed import run_sealed, way_in
 from tiny_notebook import BODY, PARAMETERS, written
 
-from vec2slug_lib import private
+from vec2slug_lib.common import private
 
 ROOT = Path(__file__).parents[1]
 EAGER = {

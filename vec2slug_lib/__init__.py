@@ -13,7 +13,7 @@ Vectors go in by ``predictor.predict(vectors)``, ``predict_topk`` and ``stream``
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .private import switch_off
+from .common.private import switch_off
 
 if TYPE_CHECKING:
     from .common.errors import Vec2SlugError as Vec2SlugError
