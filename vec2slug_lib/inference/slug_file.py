@@ -71,8 +71,9 @@ def write_slugs(
         found = predictor.stream(vectors[done:], top_k, progress, done, skip_bad)
         with part.open("a", encoding="utf-8") as lines, keys.open("ab") as digests:
             for row, candidates in enumerate(found, start=done):
-                digests.write(_digest(vectors[row]))
-                lines.write(_line(row, candidates, vectors[row], top_k, names))
+                key = vector_key(vectors[row])
+                digests.write(_digest(key))
+                lines.write(_line(row, candidates, vectors[row], key, top_k, names))
         skipped = _write_bad(part, out.with_name(f"{out.name}.bad"))
         part.replace(out)
         keys.unlink()
@@ -80,18 +81,22 @@ def write_slugs(
     return skipped
 
 
-def _digest(vector: Array) -> bytes:
-    return sha256(vector_key(vector)).digest()[:KEY]
+def _digest(key: bytes) -> bytes:
+    return sha256(key).digest()[:KEY]
 
 
 def _line(
-    row: int, candidates: list[Candidate], vector: Array, top_k: int, names: UniqueSlugs | None
+    row: int,
+    candidates: list[Candidate],
+    vector: Array,
+    key: bytes,
+    top_k: int,
+    names: UniqueSlugs | None,
 ) -> str:
     """Return the line of a row; of a bad one, which has no candidates, with the reason."""
     if not candidates:
         _, bad = unit_rows(vector[None])
         return json.dumps({"row": row, "slug": None, "reason": bad.get(0, "has no slug")}) + "\n"
-    key = vector_key(vector) if names else b""
     named = [
         {"slug": names.name(slug, key) if names else slug, "score": round(score, 4)}
         for slug, score in candidates
@@ -109,7 +114,8 @@ def _resume(part: Path, keys: Path, vectors: Array) -> int:
     known = keys.read_bytes() if keys.is_file() else b""
     count = min(whole_lines(part), len(known) // KEY)  # a kill may have left one ahead
     same = [
-        row < len(vectors) and known[row * KEY : (row + 1) * KEY] == _digest(vectors[row])
+        row < len(vectors)
+        and known[row * KEY : (row + 1) * KEY] == _digest(vector_key(vectors[row]))
         for row in range(count)
     ]
     if not all(same):
