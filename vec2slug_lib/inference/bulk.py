@@ -30,8 +30,9 @@ from ..common.files import atomic, check_file, file_sha256, read_json
 from ..common.jobs import one_writer, open_job
 from ..common.parallel import Engine, processes
 from ..common.parquet import open_parquet
-from ..common.vectors import Array, unit_rows
+from ..common.vectors import Array
 from .predictor import DEFAULT_MODEL, Precision, SlugPredictor, graph_path
+from .rows import reason_of
 
 ROWS = 4096  # of vectors in memory
 NAMED = 3  # failures that a message names
@@ -245,8 +246,7 @@ def _searched(job: SlugJob, column: pa.Array, first: int) -> list[tuple[Any, ...
         if candidates:
             found.append((*candidates[0], None))
         else:
-            bad = unit_rows(vectors[row : row + 1])[1].get(0, "has no slug")
-            found.append((None, None, wrong.get(row, bad)))
+            found.append((None, None, wrong.get(row, reason_of(candidates))))
     return found
 
 

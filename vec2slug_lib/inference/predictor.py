@@ -22,7 +22,7 @@ from ..common.vocabulary import Vocabulary
 from .beam_search import Candidate, DecodingConfig, search
 from .familiarity import Inspector, TrainingVectors
 from .mbr import Evidence, MBRConfig, mbr_search
-from .rows import Found, Rows, checked_rows, pieces, results, submit
+from .rows import BadRow, Rows, checked_rows, pieces, results, submit
 from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
 
 if TYPE_CHECKING:
@@ -294,7 +294,7 @@ class SlugPredictor:
                 yield from results(self._search(vectors, k, width, first), progress, skip_bad)
                 return
         work = partial(self._search, k=k, width=width)
-        waiting: deque[Future[list[Found]]] = deque()
+        waiting: deque[Future[list[list[Candidate]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
             try:
                 for future in submit(pool, work, pieces(vectors, size), first):
@@ -306,14 +306,16 @@ class SlugPredictor:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _search(self, rows: Sequence[Array] | Array, k: int, width: int, first: int) -> list[Found]:
+    def _search(
+        self, rows: Sequence[Array] | Array, k: int, width: int, first: int
+    ) -> list[list[Candidate]]:
         """Search and choose candidates of a few rows; the first has the number ``first``."""
         unit, bad = checked_rows(rows, self.config.input_dim)
         good = [row for row in range(len(rows)) if row not in bad]
         searched = iter(self._candidates(unit[good], k, width) if good else [])
         expected = f"expected finite non-zero vectors of shape [N, {self.config.input_dim}]"
         return [
-            Vec2SlugError(f"{expected}; row {first + row} {bad[row]}")
+            BadRow(bad[row], f"{expected}; row {first + row} {bad[row]}")
             if row in bad
             else next(searched)
             for row in range(len(rows))

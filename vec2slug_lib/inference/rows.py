@@ -15,7 +15,24 @@ from ..common.vectors import Array, Floats, as_array, check_shape, unit_rows
 from .beam_search import Candidate
 
 Rows = Array | Iterable[Array]
-Found = list[Candidate] | Vec2SlugError  # of a row, or what is wrong with it
+
+
+class BadRow(list[Candidate]):
+    """The candidates of a row that is no vector: none, and why.
+
+    Attributes:
+        reason: what is wrong with it, as the end of a sentence.
+        message: the same, with what was expected and the row's number.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__()
+        self.reason, self.message = reason, message
+
+
+def reason_of(candidates: list[Candidate]) -> str:
+    """Say why a row has no candidates."""
+    return candidates.reason if isinstance(candidates, BadRow) else "has no slug"
 
 
 def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Array] | Array]]:
@@ -44,16 +61,16 @@ def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Array] | Ar
 
 def submit(
     pool: ThreadPoolExecutor,
-    work: Callable[..., list[Found]],
+    work: Callable[..., list[list[Candidate]]],
     pieces: Iterator[tuple[int, Sequence[Array] | Array]],
     first: int,
-) -> Iterator[Future[list[Found]]]:
+) -> Iterator[Future[list[list[Candidate]]]]:
     """Submit pieces; an error in reading them is raised when its turn comes, as those of work."""
     try:
         for begin, piece in pieces:
             yield pool.submit(work, piece, first=first + begin)
     except Exception as error:
-        failed: Future[list[Found]] = Future()
+        failed: Future[list[list[Candidate]]] = Future()
         failed.set_exception(error)
         yield failed
 
@@ -74,14 +91,12 @@ def checked_rows(rows: Sequence[Array] | Array, width: int) -> tuple[Floats, dic
 
 
 def results(
-    rows: list[Found], progress: Callable[[int], object] | None, skip_bad: bool
+    rows: list[list[Candidate]], progress: Callable[[int], object] | None, skip_bad: bool
 ) -> Iterator[list[Candidate]]:
     """Yield the candidates of each row, and report it as done; a bad one is an error or empty."""
     for row in rows:
-        if isinstance(row, Vec2SlugError):
-            if not skip_bad:
-                raise row
-            row = []
+        if isinstance(row, BadRow) and not skip_bad:
+            raise Vec2SlugError(row.message)
         yield row
         if progress:
             progress(1)

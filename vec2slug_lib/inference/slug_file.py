@@ -15,9 +15,10 @@ from ..common.errors import Vec2SlugError
 from ..common.files import atomic, whole_lines
 from ..common.jobs import one_writer, open_job
 from ..common.slugs import UniqueSlugs
-from ..common.vectors import Array, check_shape, unit_rows, vector_key
+from ..common.vectors import Array, check_shape, vector_key
 from .beam_search import Candidate
 from .predictor import SlugPredictor
+from .rows import reason_of
 
 KEY = 16  # bytes that stand for a vector in the list of what is done
 
@@ -73,7 +74,7 @@ def write_slugs(
             for row, candidates in enumerate(found, start=done):
                 key = vector_key(vectors[row])
                 digests.write(_digest(key))
-                lines.write(_line(row, candidates, vectors[row], key, top_k, names))
+                lines.write(_line(row, candidates, key, top_k, names))
         skipped = _write_bad(part, out.with_name(f"{out.name}.bad"))
         part.replace(out)
         keys.unlink()
@@ -86,17 +87,11 @@ def _digest(key: bytes) -> bytes:
 
 
 def _line(
-    row: int,
-    candidates: list[Candidate],
-    vector: Array,
-    key: bytes,
-    top_k: int,
-    names: UniqueSlugs | None,
+    row: int, candidates: list[Candidate], key: bytes, top_k: int, names: UniqueSlugs | None
 ) -> str:
     """Return the line of a row; of a bad one, which has no candidates, with the reason."""
     if not candidates:
-        _, bad = unit_rows(vector[None])
-        return json.dumps({"row": row, "slug": None, "reason": bad.get(0, "has no slug")}) + "\n"
+        return json.dumps({"row": row, "slug": None, "reason": reason_of(candidates)}) + "\n"
     named = [
         {"slug": names.name(slug, key) if names else slug, "score": round(score, 4)}
         for slug, score in candidates
