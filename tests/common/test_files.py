@@ -1,7 +1,10 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from vec2slug_lib.common.errors import Vec2SlugError
-from vec2slug_lib.common.files import atomic, file_sha256, read_json, write_json
+from vec2slug_lib.common.files import atomic, file_sha256, read_json, write_json, write_json_lines
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -38,3 +41,12 @@ def test_sha256_of_known_bytes(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     # The test vector of FIPS 180-2.
     assert file_sha256(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_lines_of_json_are_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    write_json_lines(path, [{"a": 1}, "é", Path("x")], default=str)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, "é", "x"]
+    with pytest.raises(TypeError):
+        write_json_lines(path, [1, Path("x")])
+    assert len(path.read_text().splitlines()) == 3

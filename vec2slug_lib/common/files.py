@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -45,6 +45,15 @@ def write_json(path: Path | str, value: Any, indent: int | None = 2) -> None:
     with atomic(path) as temporary:
         text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_json_lines(
+    path: Path | str, values: Iterable[Any], default: Callable[[Any], Any] | None = None
+) -> None:
+    """Write each value as a line of JSON, atomically; ``default`` turns what JSON does not know."""
+    with atomic(path) as temporary:
+        text = "".join(json.dumps(value, default=default) + "\n" for value in values)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path | str) -> Any:

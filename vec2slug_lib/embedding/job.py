@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, read_json, write_json
+from ..common.files import atomic, read_json, write_json, write_json_lines
 from ..common.jobs import digest, one_writer, open_job
 from ..common.vectors import Floats, check_shape, unit_rows
 from .base import Embedder, TextsRefused, text_fault
@@ -137,9 +137,7 @@ def write_bad(ids: Sequence[str], reasons: Mapping[int, str], out: Path) -> None
         bad_of(out).unlink(missing_ok=True)
         return
     lines = ({"row": row, "id": ids[row], "reason": reasons[row]} for row in sorted(reasons))
-    with atomic(bad_of(out)) as temporary:
-        text = "".join(json.dumps(line, default=str) + "\n" for line in lines)
-        temporary.write_text(text, encoding="utf-8")
+    write_json_lines(bad_of(out), lines, default=str)
 
 
 def read_bad(out: Path) -> dict[int, str]:

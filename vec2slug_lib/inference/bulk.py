@@ -11,7 +11,6 @@ worker at most: with files of a million vectors or less, hours.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ import pyarrow.parquet as pq
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, check_file, file_sha256, read_json
+from ..common.files import atomic, check_file, file_sha256, read_json, write_json_lines
 from ..common.jobs import one_writer, open_job
 from ..common.parallel import Engine, processes
 from ..common.parquet import open_parquet
@@ -200,8 +199,7 @@ def _write_skipped(
         reasons = pq.read_table(job.out / name, columns=["reason"]).column(0)
         rows = pc.indices_nonzero(pc.is_valid(reasons)).to_pylist()
         skipped += [{"file": name, "row": r, "reason": reasons[r].as_py()} for r in rows]
-    with atomic(job.out / "skipped.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in skipped), "utf-8")
+    write_json_lines(job.out / "skipped.jsonl", skipped)
     return skipped
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, whole_lines
+from ..common.files import whole_lines, write_json_lines
 from ..common.jobs import one_writer, open_job
 from ..common.slugs import UniqueSlugs
 from ..common.vectors import Array, check_shape, vector_key
@@ -153,6 +153,5 @@ def _write_bad(part: Path, bad: Path) -> int:
     """List the rows that were skipped, if there are any; return how many."""
     skipped = [line for line in _lines(part) if "reason" in line]
     if skipped:
-        with atomic(bad) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in skipped), "utf-8")
+        write_json_lines(bad, skipped)
     return len(skipped)

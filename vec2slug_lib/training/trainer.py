@@ -6,7 +6,6 @@ each. On several ranks (`distributed`) every one runs this loop, on the same bat
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import zlib
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic
+from ..common.files import atomic, write_json_lines
 from ..common.vectors import Floats
 from . import distributed
 
@@ -245,8 +244,7 @@ class Trainer:
         self.learning_rate.end_evaluation(state.step, row["val_loss"])
         self.keep_best(row["val_loss"])
         if self.writes:
-            with atomic(self.out_dir / HISTORY) as path:
-                path.write_text("".join(json.dumps(entry) + "\n" for entry in state.history))
+            write_json_lines(self.out_dir / HISTORY, state.history)
 
     def keep_best(self, val_loss: float) -> None:
         """Write the weights if no validation loss was lower, or if the rate falls by plan."""
