@@ -46,6 +46,15 @@ def test_the_budget_is_one_rule_for_all():
     assert len({(c.epochs, c.patience, c.plateau_patience, c.evaluate_every) for c in configs}) == 1
 
 
+def test_a_fraction_of_the_pages_has_the_same_steps_between_evaluations():
+    whole, part = (
+        training_config(find_experiment(name), PRESETS["book"], rows)
+        for name, rows in (("3i", 64_000), ("3i+train_fraction=0.25+min_steps=1500", 16_000))
+    )
+    assert (whole.evaluate_every, whole.epochs, whole.min_steps) == (63, 100, 0)
+    assert (part.evaluate_every, part.epochs, part.min_steps) == (63, 400, 1500)
+
+
 def test_a_variant_changes_the_fields_it_names():
     variant = find_experiment("3h+max_slug_tokens=16+learning_rate=1e-3+scaled_input=False")
     assert (variant.max_slug_tokens, variant.learning_rate) == (16, 1e-3)

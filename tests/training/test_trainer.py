@@ -172,6 +172,12 @@ def test_early_stop_after_stale_evaluations(tmp_path):
     assert result.best_step == 2
 
 
+def test_no_early_stop_before_the_steps_asked_for(tmp_path):
+    config = QUICK.override(epochs=50, learning_rate=0.0, evaluate_every=2, patience=1, min_steps=7)
+    result = train(objective(config, examples(40), examples(16, 1)), config, tmp_path)
+    assert (result.steps, result.best_step) == (7, 2)
+
+
 def test_warm_up_then_plateau(tmp_path):
     config = QUICK.override(
         epochs=5, learning_rate=0.0, warmup_steps=4, evaluate_every=1, plateau_patience=1

@@ -49,6 +49,7 @@ class Experiment:
     warmup: float = 0.0  # share of all steps over which the rate grows
     batch_size: int = 0  # at most that of the preset; 0: that of the preset
     train_fraction: float = 1.0  # of the training pages, drawn at random, a smaller from a larger
+    min_steps: int = 0  # goes on for so many steps, though validation no longer improves
     pretrain: int = 0  # spans of text read back before the first page
     spans: int = 0  # so many spans are what it learns from; 0: the pages of the data set
     span_kinds: str = "random"  # one or more of ``spans.KINDS``, joined by commas
@@ -103,14 +104,16 @@ class Preset:
     limit: int | None  # embedded pairs used; None for all
     width_divisor: int  # of the study's width
     vocab_size: int  # subwords, or clusters of words
-    epochs: int  # at most; training stops earlier when validation does not improve. 0: the study's
+    # At most; training stops earlier when validation does not improve. 0: the study's. An epoch is
+    # as many pages as there are in all: a fraction of them is passed over more often.
+    epochs: int
     batch_size: int
     # Steps between two evaluations, one an epoch if that is less; then evaluations without a better
     # validation loss until the rate is halved, and until training ends. On a corpus as small as
     # ours a validation loss that has turned does not come back.
     evaluate_every: int = 1000
     plateau_patience: int = 1
-    patience: int = 4
+    patience: int = 3
     spans: int | None = None  # at most so many are cut; None for as many as an experiment asks
     span_kinds: str | None = None  # instead of an experiment's own, where there is no corpus
 
@@ -125,7 +128,8 @@ PRESETS = {
         spans=400,
         span_kinds="slug",
     ),
-    "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=20, batch_size=1024),
+    # No run of the book has come to its 100 epochs: validation ends them all.
+    "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=100, batch_size=1024),
     # The study's own budget, for its corpus and embedder: what `vec2slug paper` makes.
     "paper": Preset(
         limit=None,
@@ -241,7 +245,8 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
     """
     cut = experiment.vocabulary == "bpe" and experiment.max_slug_tokens < 24
     batch_size = min(experiment.batch_size or preset.batch_size, preset.batch_size)
-    epochs = experiment.epochs or preset.epochs or experiment.reported_epochs
+    fraction = experiment.train_fraction
+    epochs = experiment.epochs or round((preset.epochs or experiment.reported_epochs) / fraction)
     steps = math.ceil(rows / batch_size)
     return _config(
         TrainingConfig,
@@ -251,7 +256,7 @@ def training_config(experiment: Experiment, preset: Preset, rows: int) -> Traini
         batch_size=batch_size,
         warmup_steps=round(experiment.warmup * epochs * steps),
         schedule="linear" if experiment.epochs else "plateau",
-        evaluate_every=min(steps, preset.evaluate_every),
+        evaluate_every=min(math.ceil(rows / fraction / batch_size), preset.evaluate_every),
         long_slugs="truncate" if cut else "drop",
         label_smoothing=0.1 if experiment.eos_calibration else 0.0,
         bf16=multiplies_bfloat16(default_device()),

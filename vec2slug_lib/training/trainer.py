@@ -46,6 +46,7 @@ class TrainingConfig:
     plateau_patience: int = 5  # evaluations
     evaluate_every: int = 2000  # steps; the end of training is evaluated too
     patience: int = 10  # stop after so many evaluations without a better validation loss
+    min_steps: int = 0  # but not before so many steps
     long_slugs: str = "drop"  # 'drop', or 'truncate': cut the targets, <eos> is lost
     label_smoothing: float = 0.0  # 0.1 in EOS calibration
     word_loss: float = 0.0  # weight of the bag-of-words head's own loss
@@ -347,7 +348,9 @@ def run(trainer: Trainer, score: Score | None) -> None:
     before = state.seconds
     shown = {"desc": "train", "unit": "step", "disable": not trainer.writes}
     with tqdm(total=trainer.total_steps, initial=state.step, **shown) as bar:
-        while state.step < trainer.total_steps and state.stale < config.patience:
+        while state.step < trainer.total_steps and (
+            state.stale < config.patience or state.step < config.min_steps
+        ):
             trainer.train_step()
             bar.update()
             state.seconds = before + time.monotonic() - began
