@@ -90,10 +90,10 @@ def test_distinctiveness_with_opposite_neighbours_is_a_plain_mean():
 
 def test_diversity_by_hand():
     # 6 rows, 4 distinct, 3 of them once: p = (3 + 2) / (6 + 4) = 1/2; variance 1/4 / 5 = .05.
-    found = diversity(["a", "a", "a", "b", "c", "d"])
-    margin = 1.96 * math.sqrt(0.05)
+    found = diversity(["a", "a", "a", "b", "c", "d"], range(6))
+    margin = 2.5706 * math.sqrt(0.05)  # Student's quantile of 5 degrees of freedom
     assert found["value"] == pytest.approx(4 / 6)
-    assert found["low"] == pytest.approx(4 / 6 - margin)
+    assert found["low"] == pytest.approx(max(4 / 6 - margin, 1 / 6), abs=1e-4)
     assert found["high"] == 1
 
 
@@ -180,10 +180,13 @@ def test_bertscore_equals_the_slow_version(left, right, seed):
 # --- intervals ---
 
 
-def test_bootstrap_interval_of_a_mean_is_the_textbook_one():
+PAGES = range(400)  # every page a topic of its own
+
+
+def test_a_plain_page_interval_of_a_mean_is_the_textbook_one():
     # Standard error of the mean of 400 rows of standard deviation s: s / 20.
     values = np.random.default_rng(3).exponential(size=400)
-    found = summarise({"x": values})["x"]
+    found = summarise({"x": values}, PAGES)["x"]
     assert found["value"] == pytest.approx(values.mean())
     width = 2 * 1.96 * values.std() / 20
     assert found["high"] - found["low"] == pytest.approx(width, rel=0.1)
@@ -193,21 +196,70 @@ def test_bootstrap_interval_of_a_mean_is_the_textbook_one():
 def test_bootstrap_means_are_means_of_drawn_rows():
     # Columns are resampled together: the second is twice the first in every resample.
     values = np.array([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]])
-    means = bootstrap_means(values, 250, seed=1)
+    means = bootstrap_means(values, range(3), 250, seed=1)
     assert means.shape == (250, 2)
     np.testing.assert_allclose(means[:, 1], 2 * means[:, 0])
     possible = {a + 10 * b + 100 * (3 - a - b) for a in range(4) for b in range(4 - a)}
     assert set(np.round(3 * means[:, 0]).astype(int)) == possible
-    np.testing.assert_array_equal(means, bootstrap_means(values, 250, seed=1))
-    assert not np.array_equal(means, bootstrap_means(values, 250, seed=2))
+    np.testing.assert_array_equal(means, bootstrap_means(values, range(3), 250, seed=1))
+    assert not np.array_equal(means, bootstrap_means(values, range(3), 250, seed=2))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 99))
+def test_topics_are_drawn_with_all_their_rows(sizes, seed):
+    topics = np.repeat([f"topic {i}" for i in range(len(sizes))], sizes)
+    values = np.random.default_rng(seed).random((len(topics), 2))
+    # The slow plain version: the same draws, rows written out.
+    rng, expected = np.random.default_rng(seed), []
+    for drawn in rng.integers(len(sizes), size=(50, len(sizes))):
+        parts = [values[topics == f"topic {i}"] for i in drawn]
+        expected.append(np.concatenate(parts).mean(0))
+    order = np.random.default_rng(seed).permutation(len(topics))
+    means = bootstrap_means(values[order], topics[order], 50, seed, block=50)
+    np.testing.assert_allclose(means, expected)
+
+
+def test_pages_of_one_topic_tell_less_than_pages_of_many():
+    # 20 topics of 30 pages; a page is its topic's mean and a little noise.
+    rng = np.random.default_rng(6)
+    means, topics = rng.normal(size=20), np.repeat(np.arange(20), 30)
+    values = means[topics] + rng.normal(scale=0.1, size=600)
+    over_topics, over_pages = (
+        summarise({"x": values}, labels)["x"] for labels in (topics, range(600))
+    )
+    # Student's interval of 20 means.
+    half = 2.093 * means.std(ddof=1) / 20**0.5
+    assert over_topics["high"] - over_topics["low"] == pytest.approx(2 * half, rel=0.1)
+    assert over_pages["high"] - over_pages["low"] < half / 2
+
+
+def test_intervals_over_topics_cover_the_mean():
+    rng, topics, hits = np.random.default_rng(7), np.repeat(np.arange(10), 5), []
+    for _ in range(400):
+        values = rng.normal(size=10)[topics] + rng.normal(scale=0.5, size=50)
+        found = summarise({"x": values}, topics)["x"]
+        hits.append(found["low"] <= 0 <= found["high"])
+    assert 0.92 <= np.mean(hits) <= 0.98
+
+
+def test_one_topic_tells_nothing_of_others():
+    found = summarise({"x": [0.25, 0.75]}, ["a", "a"])["x"]
+    assert found["value"] == 0.5
+    assert math.isnan(found["low"])
+    assert math.isnan(found["high"])
+    few = diversity(["a", "b"], [1, 1])
+    assert few["value"] == 1
+    assert math.isnan(few["low"])
+    assert math.isnan(few["high"])
 
 
 def test_paired_difference_sees_what_two_intervals_hide():
     noise = np.random.default_rng(4).random(200)
-    found = compare({"x": noise + 0.01, "only": noise}, {"x": noise})
+    found = compare({"x": noise + 0.01, "only": noise}, {"x": noise}, range(200))
     assert list(found) == ["x"]
     assert found["x"] == pytest.approx({"value": 0.01, "low": 0.01, "high": 0.01})
-    shuffled = compare({"x": noise + 0.01}, {"x": noise[::-1]})["x"]
+    shuffled = compare({"x": noise + 0.01}, {"x": noise[::-1]}, range(200))["x"]
     assert shuffled["low"] < 0 < shuffled["high"]
 
 
@@ -217,10 +269,27 @@ def test_diversity_interval_covers_the_expected_diversity():
     chances = 1 / np.arange(1, 3001)
     chances /= chances.sum()
     expected = (1 - (1 - chances) ** size).sum() / size
-    draws = [diversity(rng.choice(3000, size, p=chances).astype(str)) for _ in range(300)]
+    pages = range(size)
+    draws = [
+        diversity(rng.choice(3000, size, p=chances).astype(str).tolist(), pages) for _ in range(300)
+    ]
     covered = np.mean([draw["low"] <= expected <= draw["high"] for draw in draws])
     assert covered >= 0.92
-    assert diversity([str(i) for i in range(500)])["low"] < 1
+    assert diversity([str(i) for i in range(500)], pages)["low"] < 1
+
+
+def test_diversity_over_topics_by_hand():
+    # 12 topics of 4 rows: six have one slug four times, six have four slugs once.
+    same = [f"same-{i}" for i in range(6) for _ in range(4)]
+    slugs, topics = [*same, *(f"own-{i}" for i in range(24))], np.repeat(range(12), 4)
+    # Without a topic of the first kind 29 of 44 are distinct, of the second 26 of 44.
+    error = math.sqrt((1.5 / 44) ** 2 * 11)
+    found = diversity(slugs, topics)
+    assert found["value"] == 30 / 48
+    assert found["high"] - 30 / 48 == pytest.approx(2.201 * error, rel=1e-3)
+    # Each topic has the same share of lost slugs here: as wide as over pages, with fewer topics.
+    even = diversity([f"{i % 2}-{i}" for i in range(48)], topics)
+    assert even["low"] == pytest.approx(1 - 2.201 * math.sqrt(50 / 52 * 2 / 52 / 47), rel=1e-3)
 
 
 # --- the whole ---
@@ -238,7 +307,7 @@ def fake_bert(texts):
 def test_evaluate_is_ready_for_json_and_agrees_with_its_parts():
     predictions = ["cat-sat-mat", "of-the-a", "", "of-the-a", "the-whole-slug"]
     references = ["mat-sat-cat-on", "x-y-z", "a-b-c", "of-the-a", "the-whole-slug"]
-    found = evaluate(predictions, references, unit_vectors(5), fake_bert)
+    found = evaluate(predictions, references, unit_vectors(5), range(5), fake_bert)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     # The empty prediction is invalid; two of five rows are exact; lengths 3, 3, 0, 3, 3.
     assert found["validity"]["value"] == pytest.approx(4 / 5)
@@ -256,10 +325,12 @@ def test_evaluate_is_ready_for_json_and_agrees_with_its_parts():
 
 def test_breakdown_by_group():
     rows = {"x": np.array([0.0, 1.0, 1.0, 1.0, 0.0])}
-    found = breakdown(rows, ["b", "b", "a", "a", "a"])
+    found = breakdown(rows, ["b", "b", "a", "a", "a"], [1, 2, 1, 1, 1])
     assert list(found) == ["a", "b"]
     assert [found[group]["count"] for group in found] == [3, 2]
     assert [found[group]["x"]["value"] for group in found] == pytest.approx([2 / 3, 1 / 2])
+    assert math.isnan(found["a"]["x"]["low"])
+    assert found["b"]["x"]["low"] == 0
 
 
 def test_length_groups():
@@ -277,11 +348,12 @@ def test_length_groups():
         lambda: distinctiveness(["a", "b"], unit_vectors(3)),
         lambda: distinctiveness(["a", "b"], np.zeros((2, 3), np.float32)),
         lambda: distinctiveness(["a", "b"], np.full((2, 3), np.nan, np.float32)),
-        lambda: diversity(["a"]),
-        lambda: compare({"x": np.ones(2)}, {"y": np.ones(2)}),
-        lambda: compare({"x": np.ones(2)}, {"x": np.ones(3)}),
-        lambda: breakdown({"x": np.ones(2)}, ["a"]),
-        lambda: bootstrap_means(np.ones((0, 1)), 10, 0),
+        lambda: diversity(["a"], [0]),
+        lambda: compare({"x": np.ones(2)}, {"y": np.ones(2)}, [0, 1]),
+        lambda: compare({"x": np.ones(2)}, {"x": np.ones(3)}, [0, 1]),
+        lambda: breakdown({"x": np.ones(2)}, ["a"], [0, 1]),
+        lambda: bootstrap_means(np.ones((0, 1)), [], 10, 0),
+        lambda: bootstrap_means(np.ones((2, 1)), [0], 10, 0),
     ],
 )
 def test_bad_input_is_refused(call):

@@ -12,7 +12,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("VEC2SLUG_RUNS", str(tmp_path))
     monkeypatch.setenv("VEC2SLUG_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
-    pairs = pd.DataFrame({"id": ["b", "a"], "slug": ["x-y", "x-y-z"]})
+    pairs = pd.DataFrame({"id": ["b", "a"], "slug": ["x-y", "x-y-z"], "cluster": [7, 3]})
     pairs.to_parquet(tmp_path / "data" / "pairs.parquet")
     return records.Run(tmp_path / "3i" / "book")
 
@@ -31,10 +31,12 @@ def test_a_record_comes_back_as_written(run):
     assert opened.manifest == {"seed": 1}
     assert opened.history["step"].tolist() == [1, 2]
     assert opened.examples == {"blood-donation": "facts-about-blood"}
-    pd.testing.assert_frame_equal(opened.predictions, frame)
+    predictions = opened.predictions
+    assert predictions.pop("topic").tolist() == [3]
+    pd.testing.assert_frame_equal(predictions, frame)
     # The references are the data set's: the record does not hold them a second time.
     assert "slug" not in pd.read_parquet(run.folder / "predictions.parquet")
-    pairs = pd.DataFrame({"id": ["a", "b"], "slug": ["x-y", "x-y-z"]})
+    pairs = pd.DataFrame({"id": ["a", "b"], "slug": ["x-y", "x-y-z"], "cluster": [7, 3]})
     pairs.to_parquet(run.folder.parents[1] / "data" / "pairs.parquet")
     with pytest.raises(Vec2SlugError, match="to be scored on the pairs"):
         _ = opened.predictions
@@ -60,7 +62,7 @@ def test_a_baseline_needs_no_history(run):
     frame = pd.DataFrame({"id": ["a"], "slug": ["x-y-z"], "prediction": [""], "score": [np.nan]})
     records.save_results(run, frame, {}, {})
     assert records.open_run("3i", "book").complete
-    pd.testing.assert_frame_equal(run.predictions, frame)
+    pd.testing.assert_frame_equal(run.predictions.drop(columns="topic"), frame)
 
 
 def test_a_further_file_is_made_once_for_the_same_predictions(run):

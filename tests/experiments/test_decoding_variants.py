@@ -225,9 +225,10 @@ def test_defects_by_hand():
 
 def test_a_comparison_keeps_a_few_of_the_changed_rows():
     own = [f"bee-hive-{i}" for i in range(20)]
-    before = pd.DataFrame({"slug": ["bee-hive-life"] * 20, "prediction": own})
+    topics = [7] * 5 + [3] * 15
+    before = pd.DataFrame({"slug": ["bee-hive-life"] * 20, "prediction": own, "topic": topics})
     slugs = [slug if i < 5 else f"{slug}-life" for i, slug in enumerate(own)]
-    found = compare_slugs(slugs, before)
+    found = compare_slugs(slugs, before, np.arange(20))
     assert found["changed"] == 0.75
     assert len({example["prediction"] for example in found["examples"]}) == EXAMPLES
     for example in found["examples"]:
@@ -236,6 +237,10 @@ def test_a_comparison_keeps_a_few_of_the_changed_rows():
     assert found["difference"]["token_recall"]["value"] == pytest.approx(0.75 / 3)
     assert found["difference"]["token_precision"]["value"] == pytest.approx(0.75 / 12)
     assert found["words"] == [0, 0, 0, 5, 15, 0, 0, 0, 0]
+    sums = found["by_topic"]
+    assert (sums["rows"], sums["steps"]) == ([15, 5], [180, 10])
+    # Three of three words are found by four, then two of three by three.
+    assert sums["token_f1"] == pytest.approx([15 * 6 / 7, 5 * 2 / 3])
 
 
 def test_unknown_ways_list_the_known():

@@ -126,8 +126,9 @@ def baseline(argv: Sequence[str]) -> int:
         print(f"{name:22} {value:10.4f}")
     if "slug" in frame:
         f1 = token_overlap([answer.slug for answer in answers], frame["slug"].tolist())[2]
-        mean = summarise({"token_f1": f1})["token_f1"]
-        print(f"{'token_f1':22} {mean['value']:10.4f}  [{mean['low']:.3f}, {mean['high']:.3f}]")
+        mean = summarise({"token_f1": f1}, range(len(f1)))["token_f1"]
+        interval = f"[{mean['low']:.3f}, {mean['high']:.3f}] over pages"
+        print(f"{'token_f1':22} {mean['value']:10.4f}  {interval}")
     return 0
 
 

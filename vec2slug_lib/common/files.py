@@ -36,14 +36,22 @@ def atomic(path: Path | str) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: Path | str, value: Any, indent: int | None = 2) -> None:
+def write_json(
+    path: Path | str, value: Any, indent: int | None = 2, allow_nan: bool = False
+) -> None:
     """Write ``value`` as JSON, atomically, on one line if ``indent`` is None.
 
+    Args:
+        path: of the file.
+        value: what is written.
+        indent: spaces a level.
+        allow_nan: write NaN and infinities, which JSON does not know but `read_json` does.
+
     Raises:
-        ValueError: there is a NaN or an infinity in it, which JSON does not know.
+        ValueError: there is one, and they are not allowed.
     """
     with atomic(path) as temporary:
-        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -90,6 +90,11 @@ class Dataset:
         """Return the slug of each row."""
         return [str(slug) for slug in self.pairs["slug"]]
 
+    @property
+    def references(self) -> pd.DataFrame:
+        """Return what predictions are judged by: id, slug and topic of each row."""
+        return self.pairs[["id", "slug", "cluster"]].rename(columns={"cluster": "topic"})
+
     def test_rows(self) -> Dataset:
         """Return the 5,000 test rows that every model is scored on."""
         return self.part("test").sample(TEST_ROWS)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..common.errors import Vec2SlugError
 from ..common.neighbours import product_blocks
@@ -88,7 +89,7 @@ def distinctiveness(
 
     The Jaccard distance between the predicted word sets of a row and of its ``k`` nearest rows by
     cosine, weighted by the cosine (negative ones count 0; if all do, the mean is plain). Rows share
-    neighbours, so a bootstrap over rows takes them for more independent than they are.
+    neighbours, most of them of their own topic.
 
     Args:
         predictions: N slugs.
@@ -181,35 +182,38 @@ def evaluate(
     predictions: Sequence[str],
     references: Sequence[str],
     vectors: Floats,
+    topics: ArrayLike,
     bert: TokenEmbedder | None = None,
 ) -> dict[str, Interval]:
-    """Compute every metric with its 95 % interval, ready for JSON.
+    """Compute every metric with its 95 % interval over topics, ready for JSON.
 
-    Arguments and errors are those of `row_metrics`. Means over rows have a percentile bootstrap
-    interval, diversity the one of `diversity`.
+    Arguments and errors are those of `row_metrics`, with the topic of each row. Means over rows
+    have the interval of `summarise`, diversity the one of `diversity`.
     """
-    metrics = summarise(row_metrics(predictions, references, vectors, bert))
-    return {**metrics, "diversity": diversity(predictions)}
+    metrics = summarise(row_metrics(predictions, references, vectors, bert), topics)
+    return {**metrics, "diversity": diversity(predictions, topics)}
 
 
 def breakdown(
-    rows: Mapping[str, Doubles], groups: Sequence[str]
+    rows: Mapping[str, Doubles], groups: Sequence[str], topics: ArrayLike
 ) -> dict[str, dict[str, Interval | int]]:
     """Compute ``count`` and every metric with its interval by group, largest group first.
 
     Args:
         rows: per-row metrics as `row_metrics` gives them.
         groups: the group of each row, such as its source.
+        topics: the topic of each row.
 
     Raises:
         Vec2SlugError: rows and groups differ in number.
     """
-    labels = np.array(groups, dtype=str)
+    labels, of = np.array(groups, dtype=str), np.asarray(topics)
     if any(len(column) != len(labels) for column in rows.values()):
         raise Vec2SlugError(f"expected one group a row, got {len(labels)} groups")
     by_group: dict[str, dict[str, Interval | int]] = {}
     for label, count in Counter(groups).most_common():
-        part = summarise({name: column[labels == label] for name, column in rows.items()})
+        chosen = labels == label
+        part = summarise({name: column[chosen] for name, column in rows.items()}, of[chosen])
         by_group[label] = {"count": count, **part}
     return by_group
 

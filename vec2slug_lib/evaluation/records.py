@@ -65,7 +65,7 @@ class Run:
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Return a row a test pair: id, slug (the reference), prediction, score.
+        """Return a row a test pair: id, slug (the reference), topic, prediction, score.
 
         A baseline gives no score: NaN.
 
@@ -149,7 +149,7 @@ def save_results(
             temporary, index=False, compression="zstd", compression_level=19, use_dictionary=False
         )
     write_json(run.folder / "examples.json", examples)
-    write_json(run.folder / "metrics.json", metrics)
+    write_json(run.folder / "metrics.json", metrics, allow_nan=True)  # ends that nothing tells of
 
 
 def read_or_make(
@@ -165,20 +165,20 @@ def read_or_make(
     """
     path, digest = run.folder / f"{name}.json", ids_digest(run.predictions["prediction"])
     if remake or not path.is_file() or read_json(path)["predictions"] != digest:
-        write_json(path, {"predictions": digest, **make()}, indent=None)
+        write_json(path, {"predictions": digest, **make()}, indent=None, allow_nan=True)
     return dict(read_json(path))
 
 
 def _pairs() -> tuple[pd.DataFrame, str]:
-    """Return ids and slugs of the whole data set, in its order, and the digest of the ids."""
+    """Return id, slug and topic of the whole data set, in its order, and the digest of the ids."""
     path = current().data / "pairs.parquet"
     return _read_pairs(path, path.stat().st_mtime_ns, path.stat().st_size)
 
 
 @lru_cache(maxsize=1)  # a chapter reads dozens of records
 def _read_pairs(path: Path, changed: int, size: int) -> tuple[pd.DataFrame, str]:
-    pairs = pd.read_parquet(path, columns=["id", "slug"])
-    return pairs, ids_digest(pairs["id"])
+    pairs = pd.read_parquet(path, columns=["id", "slug", "cluster"])
+    return pairs.rename(columns={"cluster": "topic"}), ids_digest(pairs["id"])
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def make_baseline(name: str, preset: str) -> None:
         "environment": environment("cpu"),
     }
     write_json(run.folder / "manifest.json", manifest)
-    predictions = rows.pairs[["id", "slug"]].assign(prediction=slugs, score=np.float32(np.nan))
+    predictions = rows.references.assign(prediction=slugs, score=np.float32(np.nan))
     save_results(run, predictions, measure(predictions, rows.vectors), examples)
 
 

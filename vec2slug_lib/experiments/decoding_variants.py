@@ -1,7 +1,8 @@
 """One trained run decoded in other ways: the table of decoding variants, and their records.
 
 A record is ``<run>/decoding/<variant>.json``: metrics with intervals, the paired difference to the
-project's decoding on the same rows, decoder steps and seconds. `stopping_trace` keeps one search.
+project's decoding on the same rows, decoder steps and seconds, and sums by topic, from which any
+two variants are compared. `stopping_trace` keeps one search.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
 from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, words
-from ..common.vectors import Doubles
+from ..common.vectors import Doubles, Ints
 from ..data.dataset import Dataset
 from ..embedding.registry import open_embedder
 from ..evaluation import intervals, metrics
@@ -105,7 +107,8 @@ def decoding_record(
         below the project's; it says something only where the score itself is unchanged), ``words``
         (slugs by number of words, index 0 to 8), ``defects``, ``changed`` (share of rows with
         another slug) and ``examples`` of them, ``steps`` (decoder steps a slug, mean),
-        ``step_counts`` (slugs by number of steps), ``seconds`` (all rows), ``rows``.
+        ``step_counts`` (slugs by number of steps), ``by_topic`` (``rows``, ``steps`` and each text
+        metric, added up over the rows of each topic), ``seconds`` (all rows), ``rows``.
 
     Raises:
         Vec2SlugError: an unknown variant, or a run whose weights are not on disk.
@@ -150,7 +153,7 @@ def decode_run(run: Run, variant: Variant) -> dict[str, Any]:
     scores = np.array([candidate.score for candidate in best])
     return {
         "config": {**variant.changes, "extra_words": variant.extra_words},
-        **compare_slugs([candidate.slug for candidate in best], before),
+        **compare_slugs([candidate.slug for candidate in best], before, beams.steps),
         # Stored scores are float32.
         "lower_scores": float(np.mean(scores < before["score"].to_numpy() - 1e-4)),
         "steps": float(beams.steps.mean()),
@@ -160,15 +163,20 @@ def decode_run(run: Run, variant: Variant) -> dict[str, Any]:
     }
 
 
-def compare_slugs(slugs: Sequence[str], before: pd.DataFrame) -> dict[str, Any]:
-    """Compare slugs with a run's, one a row of ``before`` (columns slug, prediction)."""
+def compare_slugs(slugs: Sequence[str], before: pd.DataFrame, steps: Ints) -> dict[str, Any]:
+    """Compare slugs with a run's, one a row of ``before`` (columns slug, topic, prediction)."""
     references, own = before["slug"].tolist(), before["prediction"].tolist()
+    topics = before["topic"]
     ours, theirs = (metrics.text_metrics(x, references) for x in (slugs, own))
     changed = np.flatnonzero(np.array(slugs) != np.array(own))
     drawn = np.random.default_rng(0).permutation(changed)[:EXAMPLES].tolist()
     return {
-        "metrics": {**intervals.summarise(ours), "diversity": intervals.diversity(slugs)},
-        "difference": intervals.compare(ours, theirs),
+        "metrics": {
+            **intervals.summarise(ours, topics),
+            "diversity": intervals.diversity(slugs, topics),
+        },
+        "difference": intervals.compare(ours, theirs, topics),
+        "by_topic": sums_by_topic({**ours, "steps": steps}, topics),
         "words": np.bincount([len(words(slug)) for slug in slugs], minlength=9).tolist(),
         "defects": defects(slugs),
         "changed": len(changed) / len(own),
@@ -176,6 +184,13 @@ def compare_slugs(slugs: Sequence[str], before: pd.DataFrame) -> dict[str, Any]:
             {"slug": references[i], "project": own[i], "prediction": slugs[i]} for i in drawn
         ],
     }
+
+
+def sums_by_topic(rows: Mapping[str, ArrayLike], topics: pd.Series) -> dict[str, list[float]]:
+    """Add up per-row values by topic, in the order of the topics; ``rows`` counts them."""
+    values = np.stack([np.asarray(column, np.float64) for column in rows.values()], axis=1)
+    sums, sizes = intervals.topic_sums(values, topics)
+    return {"rows": sizes.tolist(), **dict(zip(rows, sums.T.round(6).tolist(), strict=True))}
 
 
 def defects(slugs: Sequence[str]) -> dict[str, float]:

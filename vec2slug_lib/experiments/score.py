@@ -131,7 +131,7 @@ def evaluate_run(run: Run) -> None:
     model, strings = load_model(run)
     with tqdm(total=len(rows.pairs), desc="decoding", unit="slug") as bar:
         written = predict(model, rows.vectors, strings, progress=bar.update)
-    predictions = rows.pairs[["id", "slug"]].assign(
+    predictions = rows.references.assign(
         prediction=[slug for slug, _ in written],
         score=np.array([score for _, score in written], np.float32),
     )
@@ -142,13 +142,13 @@ def evaluate_run(run: Run) -> None:
 
 
 def measure(predictions: pd.DataFrame, vectors: Floats) -> Metrics:
-    """Compute every metric of predictions (columns slug, prediction) with its interval.
+    """Compute every metric of predictions (slug, topic, prediction) with its interval.
 
     BERTScore is taken with the local MiniLM, so its level is not that of the study's roberta-large.
     """
     bert = open_minilm().token_embeddings
     guesses, references = predictions["prediction"].tolist(), predictions["slug"].tolist()
-    return metrics.evaluate(guesses, references, vectors, bert)
+    return metrics.evaluate(guesses, references, vectors, predictions["topic"], bert)
 
 
 def paired(ours: Run, theirs: Run) -> dict[str, intervals.Interval]:
@@ -160,6 +160,7 @@ def paired(ours: Run, theirs: Run) -> dict[str, intervals.Interval]:
     sides = [run.predictions for run in (ours, theirs)]
     if sides[0]["id"].tolist() != sides[1]["id"].tolist():
         raise Vec2SlugError(f"expected the same test rows in {ours.folder} and {theirs.folder}")
-    return intervals.compare(
-        *(metrics.text_metrics(x["prediction"].tolist(), x["slug"].tolist()) for x in sides)
+    above, below = (
+        metrics.text_metrics(x["prediction"].tolist(), x["slug"].tolist()) for x in sides
     )
+    return intervals.compare(above, below, sides[0]["topic"])
