@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from math import hypot, nan
+from math import exp, hypot, nan
 from typing import TypedDict
 
 import numpy as np
@@ -184,6 +184,20 @@ def apart(ours: Interval, theirs: Interval) -> Interval:
     below = hypot(ours["value"] - ours["low"], theirs["high"] - theirs["value"])
     above = hypot(ours["high"] - ours["value"], theirs["value"] - theirs["low"])
     return {"value": value, "low": value - below, "high": value + above}
+
+
+def ratio(ours: Sequence[int], theirs: Sequence[int]) -> Interval:
+    """Divide two means over pages, their relative errors squared and added on a logarithmic scale.
+
+    Args:
+        ours: how many rows have the value 0, 1, 2, ...; not all the value 0.
+        theirs: the same of the rows below the line.
+    """
+    rows = [np.repeat(np.arange(len(counts)), counts) for counts in (ours, theirs)]
+    above, below = (float(side.mean()) for side in rows)
+    errors = (float(side.std() / side.mean() / np.sqrt(len(side))) for side in rows)
+    value, factor = above / below, exp(1.96 * hypot(*errors))
+    return {"value": value, "low": value / factor, "high": value * factor}
 
 
 def bootstrap(
