@@ -16,7 +16,9 @@ from vec2slug_lib.model.decoder import Decoder
 Steps = Mapping[str, Mapping[str, Any]]  # of the scaling benchmark, by name
 
 SLUG_TOKENS = 12.7  # 11.7 subwords and the end, reported; ours are shorter
-STUDY = {"call": 0.00103, "documents": 2_298_564, "tokens": 566, "dollars": 11}
+STUDY = {"call": 0.00103, "documents": 9_700_000, "pairs": 2_298_564, "tokens": 566}
+MEASURED_WIDTH = 384  # of the vectors that the steps were timed with: MiniLM's
+LOCAL = "embed, MiniLM"
 
 
 def time_figure(steps: Steps) -> go.Figure:
@@ -63,85 +65,108 @@ def growth_says(steps: Steps) -> str:
     return f"Time grows with the rows, or a little faster: exponents above 1.1 are {listed}."
 
 
-def core_hours(scaling: Mapping[str, Any], name: str, documents: int) -> float:
-    """Return the hours of one core for all documents, at the rate of the largest measurement."""
+def kept_share(funnel: Mapping[str, Any]) -> float:
+    """Return the share of the documents read that all filters keep, before pairs are drawn."""
+    kept = {step["name"]: step["kept"] for step in funnel["steps"]}
+    return float(kept["slug_frequency"] / kept["raw"])
+
+
+def core_hours(scaling: Mapping[str, Any], name: str, rows: int) -> float:
+    """Return the hours of one core for all rows, at the rate of the largest measurement."""
     measured = scaling["steps"][name]["measured"][-1]
     cores = scaling["workers"] if name == "corpus" else scaling["machine"]["cores"]
-    return float(documents * measured["seconds"] / measured["rows"] * cores / 3600)
+    return float(rows * measured["seconds"] / measured["rows"] * cores / 3600)
 
 
-def step_hours(records: Mapping[str, Any], documents: int) -> dict[str, float]:
-    """Return the core-hours of each step but training for all documents.
+def step_hours(
+    records: Mapping[str, Any], documents: int, pairs: int, width: int
+) -> dict[str, float]:
+    """Return the core-hours of each step but training; filters see documents, the others pairs.
 
     Args:
         records: the benchmarks ``scaling``, ``inference`` and ``embedding``.
-        documents: how many.
+        documents: how many are read.
+        pairs: how many of them the filters keep.
+        width: of a vector. Steps over vectors were timed at `MEASURED_WIDTH` and take longer in
+            proportion; the time of the local embedder is there only at that width, its own.
     """
     scaling, embedding = records["scaling"], records["embedding"]
     minilm = embedding["documents_a_second"]["float32"]  # what slugs depend on is never rougher
     slug = records["inference"]["models"]["small"]["throughput"]["int8"]["median"] / 1000
     # Topics are as many as the root of the rows, so a row takes longer by that root.
-    growth = (documents / scaling["steps"]["clustering"]["measured"][-1]["rows"]) ** 0.5
+    growth = (pairs / scaling["steps"]["clustering"]["measured"][-1]["rows"]) ** 0.5
+    wider = width / MEASURED_WIDTH
+    here = {LOCAL: pairs / minilm * embedding["threads"] / 3600} if wider == 1 else {}
     return {
         "filter, local and global": core_hours(scaling, "corpus", documents),
-        "embed here, MiniLM": documents / minilm * embedding["threads"] / 3600,
-        "bookkeeping of embedding": core_hours(scaling, "embedding", documents),
-        "topics": core_hours(scaling, "clustering", documents) * growth,
-        "slugs, int8": documents * slug * scaling["machine"]["cores"] / 3600,
+        **here,
+        "bookkeeping of embedding": core_hours(scaling, "embedding", pairs) * wider,
+        "topics": core_hours(scaling, "clustering", pairs) * growth * wider,
+        "slugs, int8": pairs * slug * scaling["machine"]["cores"] / 3600,
     }
 
 
-def training_products(documents: int, width: int, epochs: int) -> float:
+def training_products(pairs: int, width: int, epochs: int) -> float:
     """Return the floating-point operations of training 3i, 6 a weight and token."""
     decoder = Decoder(decoder_config(find_experiment("3i"), PRESETS["paper"], width))
     parameters = sum(p.numel() for p in decoder.parameters())
-    return 6 * parameters * SLUG_TOKENS * documents * epochs
+    return 6 * parameters * SLUG_TOKENS * pairs * epochs
 
 
-def hours_table(hours: Mapping[str, float], gpu_hours: float) -> pd.DataFrame:
-    """Return core-hours and GPU-hours, a row a step."""
-    time = pd.DataFrame({"core-hours": hours})
+def hours_table(
+    local: Mapping[str, float], hosted: Mapping[str, float], gpu_hours: float
+) -> pd.DataFrame:
+    """Return hours with vectors made here or bought, a row a step; one of the two is to pay.
+
+    Args:
+        local: core-hours of each step with vectors that are made here.
+        hosted: the same with bought ones.
+        gpu_hours: of the training.
+    """
+    columns = {"core-hours, vectors made here": local, "core-hours, vectors bought": hosted}
+    time = pd.DataFrame(columns).reindex(list(local))
+    time.loc["in all"] = time.sum()
     time.loc["train 3i, on a GPU"] = np.nan
-    time["GPU-hours"] = [np.nan] * len(hours) + [gpu_hours]
+    time["GPU-hours"] = [np.nan] * (len(time) - 1) + [gpu_hours]
     return time.rename_axis("step")
 
 
-def bytes_table(pairs: pd.DataFrame, width: int, documents: int) -> pd.DataFrame:
-    """Return the bytes of what is kept, a document and in all; vectors are ``width`` wide."""
+def bytes_table(rows: pd.DataFrame, width: int, pairs: int) -> pd.DataFrame:
+    """Return the bytes of what is kept, a pair and in all; bought vectors are ``width`` wide."""
     sizes = {
-        "texts, four bytes a token": 4 * pairs["token_count"].mean(),
+        "texts, four bytes a token": 4 * rows["token_count"].mean(),
         f"vectors, float32, {width} wide": 4 * width,
         f"vectors, int8, {width} wide": width + 4,
-        "vectors, float32, 384 wide (MiniLM)": 4 * 384,
-        "slugs as JSON lines": pairs["slug"].str.len().mean() + 40,
+        f"vectors, float32, {MEASURED_WIDTH} wide (MiniLM)": 4 * MEASURED_WIDTH,
+        "slugs as JSON lines": rows["slug"].str.len().mean() + 40,
     }
-    frame = pd.DataFrame({"bytes a document": sizes})
-    frame["TB in all"] = frame["bytes a document"] * documents / 1e12
+    frame = pd.DataFrame({"bytes a pair": sizes})
+    frame["TB in all"] = frame["bytes a pair"] * pairs / 1e12
     return frame.rename_axis("what")
 
 
-def batch_dollars(documents: int, tokens: float, price: float) -> float:
+def batch_dollars(pairs: int, tokens: float, price: float) -> float:
     """Return the dollars for vectors by batch, at half the ``price`` of a million tokens."""
-    return documents * tokens * price / 2 / 1e6
+    return pairs * tokens * price / 2 / 1e6
 
 
-def dollars(documents: int, tokens: float, price: float) -> dict[str, float]:
-    """Return the dollars for vectors, and for slugs by a chat model instead."""
+def dollars(pairs: int, tokens: float, price: float) -> dict[str, float]:
+    """Return the dollars for bought vectors, and for slugs by a chat model instead."""
     return {
-        "vectors, by batch": batch_dollars(documents, tokens, price),
-        "vectors, directly": documents * tokens * price / 1e6,
-        "the same slugs by a chat model, price reported": documents * STUDY["call"],
+        "vectors bought, by batch": batch_dollars(pairs, tokens, price),
+        "vectors bought, directly": pairs * tokens * price / 1e6,
+        "the same slugs by a chat model, price reported": pairs * STUDY["call"],
     }
 
 
 def memory_limits(steps: Steps, width: int, memory_gib: int) -> dict[str, float]:
-    """Return the documents that fit a machine's memory in each step that needs all, least first."""
+    """Return the pairs that fit a machine's memory in each step that needs all, least first."""
     memory = memory_gib * 2**30
     a_row = {name: step["bytes_a_row"] for name, step in steps.items() if not step["streaming"]}
-    scale = width / 384  # the measured vectors are MiniLM's
+    scale = width / MEASURED_WIDTH
     limits = {
-        "topics": memory / (max(a_row["clustering"], 4 * 384) * scale),
-        "check for leaks": memory / (max(a_row["leaks"], 4 * 384) * scale),
+        "topics": memory / (max(a_row["clustering"], 4 * MEASURED_WIDTH) * scale),
+        "check for leaks": memory / (max(a_row["leaks"], 4 * MEASURED_WIDTH) * scale),
         "training, all vectors in float32": memory
         / (4 * width * 1.8),  # whole, and the training part
         "vocabulary": memory / a_row["vocabulary"],
@@ -150,12 +175,13 @@ def memory_limits(steps: Steps, width: int, memory_gib: int) -> dict[str, float]
     return dict(sorted(limits.items(), key=lambda pair: pair[1]))
 
 
-def first_says(limits: Mapping[str, float], memory_gib: int) -> str:
-    """Write what breaks first."""
+def first_says(limits: Mapping[str, float], memory_gib: int, share: float) -> str:
+    """Write what breaks first; ``share`` of the documents read are pairs."""
     name, count = next(iter(limits.items()))
     return (
-        f'What breaks first is memory, in the step "{name}": beyond {count / 1e6:.0f} '
-        f"million documents it no longer fits into {memory_gib} GiB."
+        f'What breaks first is memory, in the step "{name}": beyond {count / 1e6:.0f} million '
+        f"pairs, {count / share / 1e6:.0f} million documents, it no longer fits into "
+        f"{memory_gib} GiB."
     )
 
 
