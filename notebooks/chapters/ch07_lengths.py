@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from chapters.ch11_claims import REPORTED
-from chapters.report import METRICS, moves, span
+from chapters.report import METRICS, moves, settled, span
 from vec2slug_lib.common.slugs import MAX_WORDS, words
 from vec2slug_lib.common.vectors import Array, Doubles
 from vec2slug_lib.evaluation import intervals
@@ -21,7 +22,11 @@ from vec2slug_lib.evaluation.records import Run
 Record = Mapping[str, Any]  # of a decoding variant, see `decoding_record`
 
 LENGTHS = np.arange(1, MAX_WORDS + 1)  # words in a slug
-STAYS = "stays"
+AGREES, DIFFERS, OPEN = (
+    "as the study found",
+    "unlike in the study",
+    "so the study's finding stays open",
+)
 
 
 def count_words(slugs: Iterable[str]) -> Doubles:
@@ -39,9 +44,9 @@ def length_shares(counts: Doubles) -> Doubles:
     return shares_of_counts(np.bincount(counts.astype(int), minlength=MAX_WORDS + 1))
 
 
-def word_gap(counts: Doubles, own: Doubles) -> Interval:
+def word_gap(counts: Doubles, own: Doubles, topics: ArrayLike) -> Interval:
     """Compute the paired difference in words between slugs ``[N]`` and the pages' own ``[N]``."""
-    return intervals.compare({"words": counts}, {"words": own})["words"]
+    return intervals.compare({"words": counts}, {"words": own}, topics)["words"]
 
 
 def lengths_table(lengths: Mapping[str, Doubles], gap: Interval) -> pd.DataFrame:
@@ -173,35 +178,33 @@ def deciders_table(
 
 def length_verdict(gap: Interval, slack: float) -> str:
     """Say whether slugs are too long or too short; less than ``slack`` words is neither."""
-    return moves(gap, "too long", "too short", "about as long as they should be", slack)
+    right, open_ = "about as long as they should be", "neither clearly too short nor too long"
+    return settled(gap, slack, "too long", "too short", right, open_)
 
 
 def length_findings(gaps: Mapping[str, Interval], slack: float) -> dict[str, object]:
     """Return what the page says of lengths; ``gaps``: before calibration and after it."""
     before, after = (length_verdict(gaps[each], slack) for each in ("before", "after"))
-    contrast = "as the study found" if before == "too short" else "unlike in the study"
+    contrast = settled(gaps["before"], slack, DIFFERS, AGREES, DIFFERS, OPEN)
     return {
         "verdict_before": f"they are {before}, {contrast}",
         "verdict_after": f"the slugs are {after}",
         "gap_after": gaps["after"]["value"],
+        "gap_after_span": span(gaps["after"], 2),
     }
 
 
 def search_findings(decoded: Mapping[str, Record], slack: float) -> dict[str, object]:
     """Return what the page says of width, reward and forced words, from the records of each."""
-
-    def agrees(same: bool) -> str:
-        return "as the study found" if same else "unlike in the study"
-
     difference = {name: record["difference"] for name, record in decoded.items()}
     values: dict[str, object] = {}
     for name, variant in (("width", "beam-16"), ("reward", "reward-0")):
         change = difference[variant]["mean_words"]
-        outcome = moves(change, stays=STAYS, least=slack)
-        values[f"{name}_finding"] = f"{outcome}, {agrees(outcome == STAYS)}"
+        contrast = settled(change, slack, DIFFERS, DIFFERS, AGREES, OPEN)
+        values[f"{name}_finding"] = f"{settled(change, slack)}, {contrast}"
         values |= {f"{name}_change": change["value"], f"{name}_span": span(change, 2)}
     one_more = difference["words+1"]["token_f1"]
-    values["forced_finding"] = f"{moves(one_more)}, {agrees(one_more['low'] > 0)}"
+    values["forced_finding"] = f"{moves(one_more)}, {moves(one_more, AGREES, DIFFERS, OPEN)}"
     for extra in (1, 2):
         change = difference[f"words+{extra}"]["token_f1"]
         values |= {f"forced_{extra}": change["value"], f"forced_{extra}_span": span(change)}
@@ -213,22 +216,23 @@ def calibration_findings(effect: Mapping[str, Interval], slack: float) -> dict[s
     precision, recall, f1, length = (
         effect[metric] for metric in ("token_precision", "token_recall", "token_f1", "mean_words")
     )
-    push = (
-        "as the weights alone would have it"
-        if moves(length) == "rises"
-        else "although the weights push towards longer slugs: smoothing, or the search, outweighs "
-        "them"
-    )
-    pattern = (moves(precision), moves(recall)) == ("falls", "rises")
+    weights = "although the weights push towards longer slugs"
+    outweighed = f"{weights}: smoothing, or the search, outweighs them"
+    pattern = {
+        ("falls", "rises"): "is found here too",
+        ("rises", "falls"): "is turned round here",
+    }.get((moves(precision), moves(recall)), "is not clearly found here")
     return {
         "precision_moves": moves(precision),
         "recall_moves": moves(recall),
         "f1_moves": moves(f1),
         "f1_gain": f1["value"],
         "f1_span": span(f1),
-        "push": push,
-        "words_move": moves(length, stays=STAYS, least=slack),
-        "pattern": "is found here too" if pattern else "is not found here",
+        "push": settled(
+            length, slack, "as the weights alone would have it", outweighed, outweighed, weights
+        ),
+        "words_move": settled(length, slack),
+        "pattern": pattern,
     }
 
 

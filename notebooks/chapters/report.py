@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan, nan
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from IPython.display import HTML
+from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
 from chapters.figures import COLOURS, bars, show, table
 from vec2slug_lib.common.errors import Vec2SlugError
-from vec2slug_lib.evaluation.intervals import Interval, mean_interval
+from vec2slug_lib.common.vectors import Bools, Doubles
+from vec2slug_lib.evaluation.intervals import Interval, bootstrap, mean_interval
 from vec2slug_lib.evaluation.records import Run
 
 METRICS = {
@@ -32,7 +36,9 @@ def listed(items: Sequence[str]) -> str:
 
 
 def span(interval: Interval, digits: int = 3) -> str:
-    """Write both ends of the interval of a difference."""
+    """Write both ends of the interval of a difference; a dash for ends that nothing tells."""
+    if isnan(interval["low"]):
+        return "–"
     return f"{interval['low']:+.{digits}f} to {interval['high']:+.{digits}f}"
 
 
@@ -52,7 +58,6 @@ def moves(
     rises: str = "rises",
     falls: str = "falls",
     stays: str = "does not change measurably",
-    least: float = 0.0,
 ) -> str:
     """Say what the interval of a difference tells of a mean, in one of three phrases.
 
@@ -61,10 +66,7 @@ def moves(
         rises: said if the interval lies above zero.
         falls: said if it lies below.
         stays: said if it holds zero.
-        least: a difference that is smaller stays, even if it is measurable.
     """
-    if abs(interval["value"]) < least:
-        return stays
     return rises if interval["low"] > 0 else falls if interval["high"] < 0 else stays
 
 
@@ -75,6 +77,64 @@ def outcomes(difference: Mapping[str, Interval]) -> str:
     for metric, name in METRICS.items():
         sides[moves(difference[metric], higher, lower, level)].append(name)
     return "; ".join(f"{', '.join(names)} {side}" for side, names in sides.items() if names)
+
+
+def settled(
+    interval: Interval,
+    slack: float,
+    rises: str = "rises",
+    falls: str = "falls",
+    stays: str = "stays",
+    undecided: str = "is undecided",
+) -> str:
+    """Say what an interval tells of a difference whose size matters from ``slack`` on.
+
+    Args:
+        interval: of the difference.
+        slack: an interval that lies within plus and minus this stays, measurable or not.
+        rises: said if the interval lies above zero.
+        falls: said if it lies below.
+        stays: said if it lies within the slack.
+        undecided: said otherwise.
+    """
+    if -slack < interval["low"] and interval["high"] < slack:
+        return stays
+    return moves(interval, rises, falls, undecided)
+
+
+def group_gap(values: Doubles, ours: Bools, theirs: Bools, topics: ArrayLike) -> Interval:
+    """Subtract the means of two groups of rows, with an interval over topics.
+
+    Args:
+        values: of N rows.
+        ours: which rows the mean is taken of, ``[N]``.
+        theirs: which rows make the mean that is taken off.
+        topics: the topic of each row.
+
+    Returns:
+        Not a number where a group has no row.
+    """
+    if not (ours.any() and theirs.any()):
+        return {"value": nan, "low": nan, "high": nan}
+
+    def gap(means: Doubles) -> Doubles:
+        with np.errstate(invalid="ignore"):  # a resample without rows of a group
+            return np.asarray(means[0] / means[1] - means[2] / means[3])
+
+    columns = np.stack([values * ours, ours, values * theirs, theirs], axis=1)
+    return bootstrap(columns, topics, gap)
+
+
+def endings(runs: Mapping[str, Run]) -> str:
+    """Say what ended the training of runs: validation, or the limit of their epochs."""
+    ways: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        limit, trained = run.manifest["training"], run.manifest["result"]["epochs"]
+        way = f"once {limit['patience']} evaluations had brought no lower validation loss"
+        if trained >= limit["epochs"]:
+            way = f"at a limit of {limit['epochs']} epochs"
+        ways.setdefault(way, []).append(name)
+    return f"Training ended {'; '.join(f'{way} ({listed(of)})' for way, of in ways.items())}."
 
 
 def comparison(runs: Mapping[str, Run], difference: Mapping[str, Interval], caption: str) -> HTML:

@@ -40,7 +40,14 @@ def test_words_and_their_shares():
     assert counts.tolist() == [3, 1, 3]
     np.testing.assert_allclose(ch07.length_shares(counts), [1 / 3, 0, 2 / 3, 0, 0, 0, 0, 0])
     assert ch07.shares_of_counts([0] * 9).tolist() == [0] * 8
-    assert ch07.word_gap(counts, counts - 1) == {"value": 1, "low": 1, "high": 1}
+    assert ch07.word_gap(counts, counts - 1, [0, 1, 2]) == {"value": 1, "low": 1, "high": 1}
+
+
+def test_a_gap_in_words_is_wider_where_pages_share_a_topic():
+    own, topics = np.full(100, 4.0), np.arange(100) // 25
+    alike, mixed = (ch07.word_gap(4 + topics % 2, own, each) for each in (topics, range(100)))
+    assert alike["value"] == mixed["value"] == 0.5
+    assert alike["high"] - alike["low"] > 3 * (mixed["high"] - mixed["low"])
 
 
 def test_lengths_are_tabulated_with_the_gap_of_the_last():
@@ -90,10 +97,16 @@ def test_what_is_said_of_lengths():
         "verdict_before": "they are too short, as the study found",
         "verdict_after": "the slugs are about as long as they should be",
         "gap_after": pytest.approx(0.02),
+        "gap_after_span": "+0.01 to +0.03",
     }
-    gaps["before"] = interval(0.2, 0.4)
-    found = ch07.length_findings(gaps, 0.1)["verdict_before"]
-    assert found == "they are too long, unlike in the study"
+    for low, high, verdict in (
+        (0.2, 0.4, "they are too long, unlike in the study"),
+        (-0.05, 0.05, "they are about as long as they should be, unlike in the study"),
+        (-0.4, 0.2, "they are neither clearly too short nor too long, so the study's finding "
+                    "stays open"),
+    ):  # fmt: skip
+        gaps["before"] = interval(low, high)
+        assert ch07.length_findings(gaps, 0.1)["verdict_before"] == verdict
 
 
 def test_what_is_said_of_the_search(decoded):
@@ -104,6 +117,12 @@ def test_what_is_said_of_the_search(decoded):
     assert found["forced_finding"] == "rises, as the study found"
     assert found["forced_1"] == 0.4
     assert found["forced_2_span"] == "-0.020 to +0.040"
+    wide = decoding([0] * 9, interval(-0.2, 0.3), interval(-0.01, 0.02))
+    found = ch07.search_findings(decoded | {"beam-16": wide, "words+1": wide}, 0.1)
+    assert found["width_finding"] == "is undecided, so the study's finding stays open"
+    assert found["forced_finding"] == (
+        "does not change measurably, so the study's finding stays open"
+    )
 
 
 def test_what_is_said_of_the_calibration():
@@ -117,7 +136,14 @@ def test_what_is_said_of_the_calibration():
     assert found["push"] == "as the weights alone would have it"
     assert found["pattern"] == "is found here too"
     assert found["f1_moves"] == "does not change measurably"
-    found = ch07.calibration_findings(effect | {"mean_words": interval(-0.1, -0.05)}, 0.1)
+    found = ch07.calibration_findings(effect | {"mean_words": interval(-0.1, 0.3)}, 0.1)
+    assert found["push"] == "although the weights push towards longer slugs"
+    assert found["words_move"] == "is undecided"
+    turned = {"token_precision": interval(0.1, 0.2), "token_recall": interval(-0.2, -0.1)}
+    assert ch07.calibration_findings(effect | turned, 0.1)["pattern"] == "is turned round here"
+    open_ = ch07.calibration_findings(effect | {"token_recall": interval(-0.1, 0.1)}, 0.1)
+    assert open_["pattern"] == "is not clearly found here"
+    found = ch07.calibration_findings(effect | {"mean_words": interval(-0.09, -0.05)}, 0.1)
     assert found["push"].endswith("or the search, outweighs them")
     assert found["words_move"] == "stays"
 

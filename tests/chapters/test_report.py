@@ -1,18 +1,23 @@
 from __future__ import annotations
 
 import json
+from math import isnan, nan
 
+import numpy as np
 import pandas as pd
 import pytest
 from chapters.report import (
     METRICS,
     by_layer,
     comparison,
+    endings,
+    group_gap,
     learning_curves,
     listed,
     moves,
     outcomes,
     over_seeds,
+    settled,
     signed,
     span,
     within,
@@ -34,6 +39,7 @@ def test_a_list_reads_as_a_sentence():
 def test_an_interval_shows_both_ends_with_their_signs():
     assert span(interval(-0.0124, 0.3)) == "-0.012 to +0.300"
     assert span(interval(1, 2), 1) == "+1.0 to +2.0"
+    assert span(interval(nan, nan)) == "–"
     assert signed(interval(-0.1, 0.3)) == "+0.100 (-0.100 to +0.300)"
     assert within(interval(-0.1, 0.3)) == "0.10 (-0.10 to 0.30)"
 
@@ -49,18 +55,56 @@ def test_lines_over_layers_have_their_intervals_and_dotted_twins():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "least", "said"),
+    ("low", "high", "said"),
     [
-        (0.1, 0.3, 0, "rises"),
-        (-0.3, -0.1, 0, "falls"),
-        (-0.1, 0.3, 0, "does not change measurably"),
-        (0.0, 0.3, 0, "does not change measurably"),
-        (0.1, 0.3, 0.25, "does not change measurably"),
-        (-0.3, -0.1, 0.2, "falls"),
+        (0.1, 0.3, "rises"),
+        (-0.3, -0.1, "falls"),
+        (-0.1, 0.3, "does not change measurably"),
+        (0.0, 0.3, "does not change measurably"),
+        (nan, nan, "does not change measurably"),
     ],
 )
-def test_a_mean_moves_only_if_its_whole_interval_does(low, high, least, said):
-    assert moves(interval(low, high), least=least) == said
+def test_a_mean_moves_only_if_its_whole_interval_does(low, high, said):
+    assert moves(interval(low, high)) == said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        (0.01, 0.09, "stays"),
+        (-0.09, 0.09, "stays"),
+        (0.05, 0.3, "rises"),
+        (-0.3, -0.05, "falls"),
+        (-0.05, 0.3, "is undecided"),
+        (nan, nan, "is undecided"),
+    ],
+)
+def test_a_mean_stays_only_if_its_whole_interval_is_small(low, high, said):
+    assert settled(interval(low, high), 0.1) == said
+
+
+def test_groups_are_compared_over_topics():
+    # Topic t has two rows: one of ours with the value t, and one of theirs with 0.
+    ours, topics = np.arange(80) % 2 == 0, np.arange(80) // 2
+    values = np.where(ours, topics, 0.0)
+    gap, few = (group_gap(values, ours, ~ours, each) for each in (topics, topics // 8))
+    assert gap["value"] == few["value"] == 19.5
+    assert few["low"] < gap["low"] < 19.5 < gap["high"] < few["high"]
+    assert all(map(isnan, group_gap(values, ours & ~ours, ours, topics).values()))
+    assert isnan(group_gap(values, ours, ~ours, np.zeros(80))["low"])
+
+
+def test_the_end_of_a_training_is_what_its_record_says(tmp_path):
+    runs = {}
+    for name, trained in {"3a": 9, "3b": 20, "3h": 12}.items():
+        record = {"training": {"patience": 3, "epochs": 20}, "result": {"epochs": trained}}
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(json.dumps(record))
+        runs[name] = Run(tmp_path / name)
+    assert endings(runs) == (
+        "Training ended once 3 evaluations had brought no lower validation loss (3a and 3h); at a "
+        "limit of 20 epochs (3b)."
+    )
 
 
 def test_outcomes_name_every_metric_once():
