@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from chapters.ch03_order import pairwise_order, position_order
 from vec2slug_lib.common.slugs import MAX_WORDS, MIN_WORDS, words
@@ -84,25 +85,33 @@ def best_constant(ranked: Sequence[str], references: Sequence[str]) -> str:
 
 
 def gain_over_constant(predictions: pd.DataFrame, slug: str) -> Interval:
-    """Compare predictions (columns slug, prediction) with one slug for every row, by Token F1."""
+    """Compare predictions with one slug for every row, by Token F1.
+
+    Args:
+        predictions: columns slug, topic and prediction, a row a page.
+        slug: said of every page.
+    """
     references = predictions["slug"].tolist()
     ours = metrics.token_overlap(predictions["prediction"].tolist(), references)[2]
-    theirs = constant_f1(slug, references)
-    return intervals.compare({"token_f1": ours}, {"token_f1": theirs})["token_f1"]
+    theirs = {"token_f1": constant_f1(slug, references)}
+    return intervals.compare({"token_f1": ours}, theirs, predictions["topic"])["token_f1"]
 
 
-def collapsed(diversity: Interval, favourites: Sequence[tuple[str, int]], rows: int) -> bool:
-    """Return whether a model collapses, by two criteria that must both hold.
+def collapse(diversity: Interval, favourites: Sequence[tuple[str, int]], rows: int) -> str:
+    """Say whether a model collapses: ``yes``, ``no`` or ``undecided``.
 
-    Fewer than one slug in ten is distinct, by the whole of the interval, and the three most
-    frequent slugs serve more than one row in ten.
+    Two criteria must both hold: fewer than one slug in ten is distinct, by the whole of the
+    interval, and the three most frequent slugs serve more than one row in ten. An interval that
+    holds one in ten, or that knows no ends, decides nothing.
 
     Args:
         diversity: distinct slugs divided by all.
         favourites: the most frequent slugs with their counts, three or more.
         rows: number of all slugs.
     """
-    return diversity["high"] < 0.1 and sum(n for _, n in favourites[:3]) > 0.1 * rows
+    if sum(n for _, n in favourites[:3]) <= 0.1 * rows or diversity["low"] >= 0.1:
+        return "no"
+    return "yes" if diversity["high"] < 0.1 else "undecided"
 
 
 def log_odds(rates: Floats) -> Floats:
@@ -155,6 +164,7 @@ def rules(
     wanted: Bools,
     names: Sequence[str],
     references: Sequence[str],
+    topics: ArrayLike,
 ) -> dict[str, Any]:
     """Compare three decision rules on the test rows, by metrics and the gain in Token F1.
 
@@ -168,6 +178,7 @@ def rules(
         wanted: true clusters of the validation rows.
         names: word of each cluster.
         references: true slugs of the test rows.
+        topics: the topic of each test row.
     """
     threshold = tune_threshold(val.tokens, wanted)
     curve = tune_logit_adjustment(val.tokens, val.counts, rates, wanted)
@@ -180,21 +191,25 @@ def rules(
     }
     usual = row_scores(spell(chosen["top"][1], names), references)
     results = {
-        name: {"setting": setting, **rule_scores(spell(lists, names), references, usual)}
+        name: {"setting": setting, **rule_scores(spell(lists, names), references, usual, topics)}
         for name, (setting, lists) in chosen.items()
     }
     return {"lift_curve": sorted(curve), **results}
 
 
 def rule_scores(
-    slugs: Sequence[str], references: Sequence[str], usual: Mapping[str, Doubles]
+    slugs: Sequence[str],
+    references: Sequence[str],
+    usual: Mapping[str, Doubles],
+    topics: ArrayLike,
 ) -> dict[str, Any]:
     """Compute what a rule's slugs score, against what ``usual`` does, as `row_scores` has it."""
     rows = row_scores(slugs, references)
+    measured = {"token_f1": rows["token_f1"], "mean_words": rows["words"]}
     return {
-        **intervals.summarise({"token_f1": rows["token_f1"], "mean_words": rows["words"]}),
-        "gain": intervals.compare(rows, usual)["token_f1"],
-        "diversity": intervals.diversity(slugs),
+        **intervals.summarise(measured, topics),
+        "gain": intervals.compare(rows, usual, topics)["token_f1"],
+        "diversity": intervals.diversity(slugs, topics),
         "outputs": most_frequent(slugs),
     }
 
@@ -279,6 +294,7 @@ def orders(
     train: tuple[Clusters, Floats],
     names: Sequence[str],
     references: Sequence[str],
+    topics: ArrayLike,
 ) -> dict[str, Any]:
     """Compare three orders of the same word sets, by metrics and gains over descending score.
 
@@ -290,6 +306,7 @@ def orders(
         train: clusters of the training slugs, and the hidden layer of the training rows.
         names: word of each cluster.
         references: N true slugs.
+        topics: the topic of each row.
     """
     ordered = {
         "score": lists,
@@ -297,10 +314,13 @@ def orders(
         "pairwise": pairwise_order(lists, train[0]),
     }
     per_row = {name: row_scores(spell(ids, names), references) for name, ids in ordered.items()}
-    gains = {name: intervals.compare(per_row[name], per_row["score"]) for name in list(ordered)[1:]}
-    ceiling = intervals.summarise({"rouge_l": metrics.rouge_1(spell(lists, names), references)})
-    measured = {name: intervals.summarise(rows) for name, rows in per_row.items()}
-    return {**measured, "best": ceiling, "gains": gains}
+    gains = {
+        name: intervals.compare(per_row[name], per_row["score"], topics)
+        for name in list(ordered)[1:]
+    }
+    best = {"rouge_l": metrics.rouge_1(spell(lists, names), references)}
+    measured = {name: intervals.summarise(rows, topics) for name, rows in per_row.items()}
+    return {**measured, "best": intervals.summarise(best, topics), "gains": gains}
 
 
 def row_scores(slugs: Sequence[str], references: Sequence[str]) -> dict[str, Doubles]:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 
 from chapters import ch03_collapse
 from vec2slug_lib.common.errors import Vec2SlugError
@@ -42,6 +43,7 @@ def diagnose(
     val: WordSets,
     test: WordSets,
     references: list[str],
+    topics: ArrayLike,
     names: list[str],
 ) -> dict[str, Any]:
     """Analyse a trained MLP: everything that needs its weights, ready for JSON.
@@ -52,6 +54,7 @@ def diagnose(
         val: Validation rows, on which decision rules are tuned.
         test: Test rows.
         references: True slugs of the test rows.
+        topics: The topic of each test row.
         names: The word of each cluster.
 
     Returns:
@@ -66,8 +69,8 @@ def diagnose(
     lists = mlp.cut(mlp.top(on_test.tokens), on_test.counts)
     known = train.clusters, hidden(model, train.vectors)
     return {
-        "orders": ch03_collapse.orders(lists, on_test.hidden, known, names, references),
-        "rules": ch03_collapse.rules(on_val, on_test, rates, wanted, names, references),
+        "orders": ch03_collapse.orders(lists, on_test.hidden, known, names, references, topics),
+        "rules": ch03_collapse.rules(on_val, on_test, rates, wanted, names, references, topics),
         "pulls": ch03_collapse.pulls(on_val.tokens, wanted, rates, names),
         "trunk": trunk_gradients(model, val),
         "variation": ch03_collapse.variation(
@@ -92,5 +95,7 @@ def diagnostics(run: Run) -> dict[str, Any]:
         parts = (task.data.part("train"), task.data.part("val"), rows)
         sets = [word_sets(task, part) for part in parts]
         names = list(strings[len(SPECIALS) :])
-        write_json(path, diagnose(model, sets[0], sets[1], sets[2], rows.slugs, names))
+        topics = rows.pairs["cluster"]
+        found = diagnose(model, sets[0], sets[1], sets[2], rows.slugs, topics, names)
+        write_json(path, found, allow_nan=True)  # ends that nothing tells of
     return dict(read_json(path))

@@ -15,9 +15,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from chapters.ch03_collapse import collapsed
+from chapters.ch03_collapse import collapse
 from chapters.figures import COLOURS
-from chapters.report import listed
+from chapters.report import listed, moves
 from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import Run
 from vec2slug_lib.experiments.table import find_experiment
@@ -25,6 +25,7 @@ from vec2slug_lib.model.mlp import MLP, MLPConfig
 
 LOSSES = ["val_loss", "token_loss", "length_loss"]
 ORDERS = {"position": "position head", "pairwise": "pairwise"}
+STATES = {"yes": "collapsed", "no": "not collapsed", "undecided": "undecided"}
 RULES = {"top": "", "threshold": ", threshold", "lift": ", logit adjustment"}
 # The study's three favourites, and the test pages that it counted them on.
 REPORTED = Counter({"of-the-in": 27439, "of-the-a": 19780, "of-the-how": 10432})
@@ -116,32 +117,38 @@ def outcomes(runs: Mapping[str, Run], counts: Mapping[str, Counter[str]]) -> pd.
             "reported": find_experiment(name).reported_token_f1,
             "distinct": len(counts[name]),
             "diversity": run.value("diversity"),
+            "low": run.metrics["diversity"]["low"],
+            "high": run.metrics["diversity"]["high"],
             "top three": sum(n for _, n in top) / pages,
-            "collapsed": collapsed(run.metrics["diversity"], top, pages),
+            "collapse": collapse(run.metrics["diversity"], top, pages),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("run")
 
 
 def collapse_verdict(outcome: pd.DataFrame) -> str:
     """Say which of the study's three models collapse, and how many of their slugs are distinct."""
-    fallen = outcome.index[outcome["collapsed"].astype(bool)].tolist()
-    low, high = outcome["diversity"].min(), outcome["diversity"].max()
+    fallen, others = outcome[outcome["collapse"] == "yes"], outcome[outcome["collapse"] != "yes"]
+    verb = "collapses on our data" if len(fallen) == 1 else "collapse on our data"
     verdict = {
-        0: "The study's models do not collapse on our data",
-        3: "Not as the study trained it: all three models collapse on our data too",
-    }.get(len(fallen), f"Of the study's three models, {listed(fallen)} collapse on our data")
-    return (
-        f"{verdict}, with {low:.1%} to {high:.1%} of their slugs distinct (reported: 1.6 % for 1c)."
-    )
+        0: "None of the study's three models clearly collapses on our data",
+        3: "All three of the study's models collapse on our data too",
+    }.get(len(fallen), f"Of the study's three models, {listed(list(fallen.index))} {verb}")
+    shares = listed([f"{share:.1%}" for share in fallen["diversity"]])
+    distinct = f", with {shares} of the slugs distinct" if len(fallen) else ""
+    outcomes = {"no": "does not", "undecided": "is undecided"}
+    rest = [
+        f"; {name} {outcomes[row['collapse']]}, with {row['diversity']:.1%} "
+        f"({row['low']:.1%} to {row['high']:.1%})"
+        for name, row in others.iterrows()
+    ]
+    return f"{verdict}{distinct} (reported: 1.6 % distinct in 1c){''.join(rest)}."
 
 
 def rank_verdict(above: Mapping[str, Interval]) -> str:
-    """Say which runs are above, below and level with one slug for every page."""
-    kinds = {
-        "above it": [name for name, row in above.items() if row["low"] > 0],
-        "below it": [name for name, row in above.items() if row["high"] < 0],
-        "level with it": [name for name, row in above.items() if row["low"] <= 0 <= row["high"]],
-    }
+    """Say which runs are clearly above or below one slug for every page, and which neither."""
+    kinds: dict[str, list[str]] = {"above it": [], "below it": [], "not clearly apart from it": []}
+    for name, gain in above.items():
+        kinds[moves(gain, *kinds)].append(name)
     return "; ".join(f"{listed(group)} {kind}" for kind, group in kinds.items() if group)
 
 
@@ -280,7 +287,7 @@ def trials_table(
             "low": row["token_f1"]["low"],
             "high": row["token_f1"]["high"],
             "diversity": row["diversity"]["value"],
-            "collapsed": collapsed(row["diversity"], row["outputs"]["most"], pages),
+            "collapse": collapse(row["diversity"], row["outputs"]["most"], pages),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial")
 
@@ -288,8 +295,9 @@ def trials_table(
 def trials_figure(trials: pd.DataFrame, constant: float) -> go.Figure:
     """Draw Token F1 of trials with intervals, and that of one slug for every page."""
     figure = go.Figure()
-    for state, label in ((True, "collapsed"), (False, "not collapsed")):
-        part = trials[trials["collapsed"].astype(bool) == state]
+    for state, label in STATES.items():
+        if (part := trials[trials["collapse"] == state]).empty:
+            continue
         figure.add_scatter(
             x=part["Token F1"], y=part.index, mode="markers", name=label, marker={"size": 10},
             error_x={"array": part["high"] - part["Token F1"],
@@ -303,10 +311,10 @@ def trials_figure(trials: pd.DataFrame, constant: float) -> go.Figure:
 
 def trials_alt(trials: pd.DataFrame, constant: float) -> str:
     """Describe `trials_figure`."""
+    best, fallen = trials["Token F1"].idxmax(), (trials["collapse"] == "yes").sum()
     return (
-        f"Dot plot of {len(trials)} trials, {trials['collapsed'].sum()} of them collapsed. The "
-        f"best is {trials['Token F1'].idxmax()} with {trials['Token F1'].max():.3f}; one slug for "
-        f"all has {constant:.3f}."
+        f"Dot plot of {len(trials)} trials, {fallen} of them collapsed. The best is {best} with "
+        f"{trials.loc[best, 'Token F1']:.3f}; one slug for all has {constant:.3f}."
     )
 
 
@@ -321,6 +329,13 @@ def fair_verdict(trials: pd.DataFrame) -> str:
             f"its slugs distinct."
         )
     return f"No change of training or reading lifts it clearly: the best, {winner}, {score}."
+
+
+def escape_verdict(trials: pd.DataFrame) -> str:
+    """Count the trials by what the criterion of a collapse says of them."""
+    yes, no, undecided = ((trials["collapse"] == state).sum() for state in STATES)
+    rest = f", and of {undecided} it is undecided" if undecided else ""
+    return f"By the criterion above, {yes} of the {len(trials)} trials collapse, {no} do not{rest}."
 
 
 def lone_gains(trials: pd.DataFrame, names: Sequence[str]) -> str:

@@ -108,7 +108,8 @@ def test_rules_report_settings_and_scores_of_the_test_rows():
     wanted, rates = ch03_collapse.multi_hot(slugs, K), mlp_objective.base_rates(slugs, K)
     found = outputs(logits + 3 * wanted)
     references = mlp.spell(slugs, NAMES)
-    rules = ch03_collapse.rules(found, found, rates, wanted, NAMES, references)
+    topics = np.arange(60) % 5
+    rules = ch03_collapse.rules(found, found, rates, wanted, NAMES, references, topics)
     ids = mlp.top(found.tokens)
     assert rules["top"]["setting"] is None
     distinct = set(mlp.spell(mlp.cut(ids, found.counts), NAMES))
@@ -204,7 +205,8 @@ def test_orders_share_their_words_and_stay_below_the_ceiling():
     found = outputs(logits + 3 * wanted)
     lists = mlp.cut(mlp.top(found.tokens), found.counts)
     references = mlp.spell(slugs, NAMES)
-    orders = ch03_collapse.orders(lists, found.hidden, (slugs, found.hidden), NAMES, references)
+    known, topics = (slugs, found.hidden), np.arange(60) % 5
+    orders = ch03_collapse.orders(lists, found.hidden, known, NAMES, references, topics)
     f1 = {orders[name]["token_f1"]["value"] for name in ("score", "position", "pairwise")}
     assert len(f1) == 1
     for name in ("position", "pairwise"):
@@ -257,18 +259,36 @@ def test_the_best_constant_takes_as_many_frequent_words_as_do_best():
 
 
 def test_the_gain_over_a_constant_is_the_difference_of_means():
-    rows = pd.DataFrame({"slug": ["a-b-c", "d-e-f"], "prediction": ["a-b-c", "x-y-z"]})
+    rows = pd.DataFrame(
+        {"slug": ["a-b-c", "d-e-f"], "prediction": ["a-b-c", "x-y-z"], "topic": [0, 1]}
+    )
     gain = ch03_collapse.gain_over_constant(rows, "a-b-c")
     assert (gain["value"], gain["low"], gain["high"]) == (0, 0, 0)
     gain = ch03_collapse.gain_over_constant(rows, "d-x-y")
     assert gain["value"] == pytest.approx((1 - 1 / 3) / 2)
 
 
+def test_pages_of_one_topic_tell_less_than_pages_of_many():
+    rows = pd.DataFrame({"slug": ["a-b-c", "d-e-f"] * 50, "prediction": ["a-b-c"] * 100})
+    alike, mixed = (
+        ch03_collapse.gain_over_constant(rows.assign(topic=topics), "x-y-z")
+        for topics in (np.arange(100) % 4, np.arange(100))
+    )
+    assert alike["value"] == mixed["value"]
+    assert alike["high"] - alike["low"] > 3 * (mixed["high"] - mixed["low"])
+
+
 @pytest.mark.parametrize(
-    ("high", "third", "expected"),
-    [(0.09, 6, True), (0.10, 6, False), (0.09, 5, False)],
+    ("low", "high", "third", "expected"),
+    [
+        (0.01, 0.09, 6, "yes"),
+        (0.01, 0.10, 6, "undecided"),
+        (np.nan, np.nan, 6, "undecided"),
+        (0.10, 0.20, 6, "no"),
+        (0.01, 0.09, 5, "no"),
+    ],
 )
-def test_a_collapse_needs_both_criteria(high, third, expected):
-    diversity = {"value": 0.05, "low": 0.01, "high": high}
+def test_a_collapse_needs_both_criteria(low, high, third, expected):
+    diversity = {"value": 0.05, "low": low, "high": high}
     favourites = [("a", 30), ("b", 15), ("c", third), ("d", 50)]
-    assert ch03_collapse.collapsed(diversity, favourites, 500) is expected
+    assert ch03_collapse.collapse(diversity, favourites, 500) == expected

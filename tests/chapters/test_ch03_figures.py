@@ -76,7 +76,7 @@ def test_trials_are_named_by_run_and_rule(found):
     pairs = [("1a", "top"), ("1a", "lift"), ("fair", "threshold")]
     trials = ch03_figures.trials_table(found, pairs, 500)
     assert trials.index.tolist() == ["1a", "1a, logit adjustment", "fair, threshold"]
-    assert trials["collapsed"].all()
+    assert trials["collapse"].tolist() == ["yes"] * 3
     verdict = ch03_figures.fair_verdict(trials)
     assert "fair, threshold reaches 0.200 (0.190 to 0.210)" in verdict
     assert "lifts it clearly: the best, 1a, 0.100" in ch03_figures.fair_verdict(trials[:2])
@@ -85,6 +85,13 @@ def test_trials_are_named_by_run_and_rule(found):
     figure = ch03_figures.trials_figure(trials, 0.05)
     assert figure.data[0].y.tolist() == trials.index.tolist()
     assert "3 trials, 3 of them collapsed" in ch03_figures.trials_alt(trials, 0.05)
+    assert ch03_figures.escape_verdict(trials).endswith("3 of the 3 trials collapse, 0 do not.")
+    mixed = trials.assign(collapse=["yes", "no", "undecided"])
+    assert ch03_figures.escape_verdict(mixed).endswith(
+        "1 of the 3 trials collapse, 1 do not, and of 1 it is undecided."
+    )
+    figure = ch03_figures.trials_figure(mixed, 0.05)
+    assert [dots.name for dots in figure.data] == ["collapsed", "not collapsed", "undecided"]
 
 
 @pytest.mark.parametrize(
@@ -104,24 +111,42 @@ def test_the_gap_to_the_constant(length, token, verdict):
 
 def test_runs_are_ranked_against_the_constant():
     above = {"1a": interval(0.03), "1b": interval(0.005), "1c": interval(-0.02)}
-    assert ch03_figures.rank_verdict(above) == "1a above it; 1c below it; 1b level with it"
+    assert ch03_figures.rank_verdict(above) == (
+        "1a above it; 1c below it; 1b not clearly apart from it"
+    )
 
 
 @pytest.mark.parametrize(
-    ("fallen", "verdict"),
+    ("states", "verdict"),
     [
-        ([False] * 3, "The study's models do not collapse on our data"),
-        ([True, False, True], "Of the study's three models, 1a and 1c collapse on our data"),
-        ([True] * 3, "Not as the study trained it: all three models collapse on our data too"),
+        (
+            ["no", "no", "undecided"],
+            "None of the study's three models clearly collapses on our data (reported: 1.6 % "
+            "distinct in 1c); 1a does not, with 5.0% (4.0% to 6.0%); 1b does not, with 20.0% "
+            "(19.0% to 21.0%); 1c is undecided, with 10.0% (9.0% to 11.0%).",
+        ),
+        (
+            ["yes", "undecided", "yes"],
+            "Of the study's three models, 1a and 1c collapse on our data, with 5.0% and 10.0% of "
+            "the slugs distinct (reported: 1.6 % distinct in 1c); 1b is undecided, with 20.0% "
+            "(19.0% to 21.0%).",
+        ),
+        (
+            ["yes", "yes", "yes"],
+            "All three of the study's models collapse on our data too, with 5.0%, 20.0% and 10.0% "
+            "of the slugs distinct (reported: 1.6 % distinct in 1c).",
+        ),
     ],
 )
-def test_the_verdict_on_a_collapse(fallen, verdict):
+def test_the_verdict_on_a_collapse(states, verdict):
+    shares = np.array([0.05, 0.2, 0.1])
     outcome = pd.DataFrame(
-        {"collapsed": fallen, "diversity": [0.1, 0.2, 0.05]}, index=["1a", "1b", "1c"]
+        {"collapse": states, "diversity": shares, "low": shares - 0.01, "high": shares + 0.01},
+        index=["1a", "1b", "1c"],
     )
-    assert ch03_figures.collapse_verdict(outcome) == (
-        f"{verdict}, with 5.0% to 20.0% of their slugs distinct (reported: 1.6 % for 1c)."
-    )
+    assert ch03_figures.collapse_verdict(outcome) == verdict
+    alone = ch03_figures.collapse_verdict(outcome.assign(collapse=["no", "no", "yes"]))
+    assert alone.startswith("Of the study's three models, 1c collapses on our data, with 10.0% of")
 
 
 def test_favourites_are_shares_of_the_pages():

@@ -215,7 +215,8 @@ def test_the_diagnosis_is_json_and_agrees_with_the_predictions():
     sets = word_sets(60), word_sets(30, 1), word_sets(20, 2)
     test = sets[2]
     references = ["-".join(NAMES[i] for i in ids) for ids in test.clusters]
-    found = ch03_diagnose.diagnose(model, *sets, references, NAMES)
+    topics = np.arange(20) % 4
+    found = ch03_diagnose.diagnose(model, *sets, references, topics, NAMES)
     assert json.loads(json.dumps(found, allow_nan=False)).keys() == found.keys()
     slugs = [slug for slug, _ in predict(model, test.vectors, NAMES)]
     top = found["rules"]["top"]
@@ -223,7 +224,7 @@ def test_the_diagnosis_is_json_and_agrees_with_the_predictions():
     assert dict(top["outputs"]["most"]).items() <= {s: slugs.count(s) for s in slugs}.items()
     assert top["diversity"]["value"] == pytest.approx(len(set(slugs)) / 20)
     assert top["token_f1"] == pytest.approx(found["orders"]["score"]["token_f1"])
-    assert found == ch03_diagnose.diagnose(model, *sets, references, NAMES)
+    assert found == ch03_diagnose.diagnose(model, *sets, references, topics, NAMES)
 
 
 def test_trunk_gradients_are_those_of_the_two_losses():
