@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.data.build import tfidf_keywords, title_slug
-from vec2slug_lib.evaluation.baselines import knn_vote, nearest_slug, random_slug
+from vec2slug_lib.evaluation.baselines import (
+    RERANK_WEIGHT,
+    WORD_WEIGHT,
+    Tally,
+    WordVectors,
+    knn_vote,
+    nearest_slug,
+    nearest_words,
+    random_slug,
+    word_vote,
+)
 
 
 def directions(*degrees):
@@ -119,3 +129,81 @@ def test_tfidf_keywords_by_hand():
 def test_bad_input_is_refused(call):
     with pytest.raises(Vec2SlugError, match="expected"):
         call()
+
+
+# --- words' own vectors ---
+
+SLUGS = st.lists(st.sampled_from("abcdefghijkl"), min_size=3, max_size=8, unique=True)
+
+
+def letters(width=6, seed=3):
+    """A unit vector for each letter of the alphabet's first half."""
+    vectors = np.random.default_rng(seed).standard_normal((12, width)).astype(np.float32)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return WordVectors(list("abcdefghijkl"), unit)
+
+
+def spelled(texts):
+    """Embed a text as the mean of its words' vectors, at unit length."""
+    known = letters()
+    rows = np.stack([known.vectors[[known.places[w] for w in t.split()]].mean(0) for t in texts])
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_a_words_own_vector_decides_between_equal_votes():
+    # Two neighbours as near: three of six words are elected, those nearer to the query first.
+    train = directions(30, -30)
+    known = WordVectors(list("abcdef"), directions(90, 10, 80, 0, 100, -5))
+    assert word_vote(train, ["a-b-c", "d-e-f"], directions(0), known) == ["d-b-f"]
+    assert knn_vote(train, ["a-b-c", "d-e-f"], directions(0)) == ["a-b-c"]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(SLUGS.map("-".join), min_size=1, max_size=8), st.integers(0, 99))
+def test_word_vote_equals_a_slow_version(slugs, seed):
+    rng, known = np.random.default_rng(seed), letters()
+    train = rng.standard_normal((len(slugs), 6)).astype(np.float32)
+    train /= np.linalg.norm(train, axis=1, keepdims=True)
+    query = known.vectors[seed % 12]
+    cosines = np.maximum(train @ query, 0).astype(np.float64) ** 4
+    weights = cosines / cosines.sum() if cosines.any() else np.full(len(slugs), 1 / len(slugs))
+    scores, length = {}, 0.0
+    for letter in "abcdefghijkl":
+        votes = sum(w for w, slug in zip(weights, slugs, strict=True) if letter in slug.split("-"))
+        if any(letter in slug.split("-") for slug in slugs):
+            own = float(known.vectors[known.places[letter]] @ query)
+            scores[letter] = votes + WORD_WEIGHT * own
+    length = sum(w * len(slug.split("-")) for w, slug in zip(weights, slugs, strict=True))
+    best = sorted(scores, key=lambda letter: -scores[letter])[: min(max(round(length), 3), 8)]
+    (elected,) = word_vote(train, slugs, query[None], known)
+    assert sum(scores[w] for w in elected.split("-")) == pytest.approx(sum(scores[w] for w in best))
+    (chosen,) = word_vote(train, slugs, query[None], known, spelled)
+    assert 3 <= len(set(chosen.split("-"))) == len(chosen.split("-")) <= 8
+
+
+def test_re_ranked_vote_takes_the_best_of_eight():
+    rng, known = np.random.default_rng(0), letters()
+    train = known.vectors[rng.integers(12, size=40)]
+    slugs = ["-".join(rng.choice(list("abcdefghijkl"), 4, replace=False)) for _ in range(40)]
+    query = known.vectors[:1]
+    tally = Tally.of(slugs, np.sort(train @ query[0])[::-1])
+    ranked = tally.ranked(tally.votes)
+    candidates = tally.candidates(ranked)
+    assert candidates[0] == tally.slug(ranked[: tally.count])
+    assert len(set(candidates)) == len(candidates) <= 8
+    assert {len(slug.split("-")) for slug in candidates} <= set(range(3, 9))
+    plain, chosen = (word_vote(train, slugs, query, known, way)[0] for way in (None, spelled))
+    assert RERANK_WEIGHT > 0
+    near = {
+        slug: float((spelled([slug.replace("-", " ")]) @ query.T)[0, 0]) for slug in (plain, chosen)
+    }
+    assert near[chosen] >= near[plain]
+
+
+def test_nearest_words_by_hand():
+    known = WordVectors(list("abcdef"), directions(0, 10, 20, 30, 40, 50))
+    assert nearest_words(directions(0, 50), known) == ["a-b-c-d", "f-e-d-c"]
+    # As a text, a slug lies where its words do in the mean: three words at 20 degrees are found.
+    middle = nearest_words(letters().vectors[:1], letters(), spelled)[0]
+    assert middle.split("-")[0] == "a"
+    assert 3 <= len(middle.split("-")) <= 4

@@ -8,18 +8,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
 from ..common.files import write_json
+from ..common.slugs import words
 from ..common.vectors import Floats
 from ..common.workspace import current
 from ..data import dataset
 from ..data.build import title_slug
 from ..data.dataset import Dataset
 from ..data.examples import load_examples, vectors_by
-from ..evaluation.baselines import NEIGHBOURS, knn_vote, nearest_slug, random_slug
+from ..embedding.registry import open_embedder
+from ..evaluation.baselines import (
+    NEIGHBOURS,
+    Embed,
+    WordVectors,
+    knn_vote,
+    nearest_slug,
+    nearest_words,
+    random_slug,
+    word_vote,
+)
 from ..evaluation.records import Run, environment, save_results
 from .score import measure
 from .table import PRESETS, find, find_variant
@@ -31,6 +43,7 @@ class Baseline:
 
     train_fraction: float = 1.0  # of the training pages, as in an experiment
     neighbours: int = NEIGHBOURS  # of the vote
+    reranked: bool = False  # of those by words' own vectors: candidates, embedded as texts
 
 
 # Slugs of vectors [N, d] from the training pages.
@@ -40,9 +53,32 @@ FROM_VECTORS: dict[str, Callable[[Dataset, Floats, Baseline], list[str]]] = {
     "vote": lambda train, vectors, row: knn_vote(
         train.vectors, train.slugs, vectors, row.neighbours
     ),
+    "nearest-words": lambda train, vectors, row: nearest_words(
+        vectors, word_vectors(train), reranker(train, row)
+    ),
+    "word-vote": lambda train, vectors, row: word_vote(
+        train.vectors, train.slugs, vectors, word_vectors(train), reranker(train, row)
+    ),
 }
 FROM_TEXT = ("keywords", "title")  # columns of ``text_baselines.parquet``
 BASELINES = {name: Baseline() for name in (*FROM_VECTORS, *FROM_TEXT)}
+
+
+def word_vectors(train: Dataset) -> WordVectors:
+    """Embed each word of the training slugs alone; those of one data set stay in memory."""
+    return _embedded(
+        tuple(sorted({w for slug in train.slugs for w in words(slug)})), train.embedder
+    )
+
+
+@lru_cache(maxsize=1)
+def _embedded(known: tuple[str, ...], embedder: str) -> WordVectors:
+    return WordVectors(known, open_embedder(embedder).embed(known))
+
+
+def reranker(train: Dataset, baseline: Baseline) -> Embed | None:
+    """Return the embedder of a baseline whose candidates are re-ranked; None of any other."""
+    return open_embedder(train.embedder).embed if baseline.reranked else None
 
 
 def is_baseline(name: str) -> bool:
