@@ -19,7 +19,7 @@ from tqdm import tqdm
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import MAX_WORDS, MIN_WORDS, words
 from vec2slug_lib.common.vectors import Floats, Ints
-from vec2slug_lib.experiments.word_clusters import BLOCK, SEED, _check_k, nearest
+from vec2slug_lib.experiments.word_clusters import BLOCK, SEED
 
 
 class Edges(NamedTuple):
@@ -92,19 +92,6 @@ def density(
         min_cluster_size=smallest, cluster_selection_method=selection, core_dist_n_jobs=1
     )
     return np.asarray(model.fit_predict(plane), np.int64)
-
-
-def nearest_frequent(vectors: Floats, counts: Ints, k: int) -> Ints:
-    """Assign each word to the nearest of the ``k`` most frequent ones, k-means' rival: labels [N].
-
-    Raises:
-        Vec2SlugError: ``k`` is not between 1 and N.
-    """
-    _check_k(k, len(vectors))
-    centres = np.argsort(-counts, kind="stable")[:k]
-    labels = nearest(vectors, vectors[centres])
-    labels[centres] = np.arange(k)
-    return labels
 
 
 def changed(references: Sequence[str], mapping: Mapping[str, str]) -> float:

@@ -33,6 +33,7 @@ from vec2slug_lib.experiments.word_clusters import (
     kmeans,
     map_slug,
     name_clusters,
+    nearest_frequent,
     word_space,
 )
 
@@ -154,9 +155,9 @@ def _vector_methods(space: WordSpace) -> list[Method]:
     ]
     for share in K_SHARES:
         k = min(int(share * space.stamp["vocab_size"]), len(vectors))
-        nearest_frequent = partial(ch02_clustering.nearest_frequent, vectors, counts, k)
+        frequent = partial(nearest_frequent, vectors, counts, k)
         methods.append(Method("KMeans", f"k = {k:,}", k, partial(kmeans, vectors, k)))
-        methods.append(Method("nearest frequent word", f"k = {k:,}", k, nearest_frequent))
+        methods.append(Method("nearest frequent word", f"k = {k:,}", k, frequent))
     return methods
 
 

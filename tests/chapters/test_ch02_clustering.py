@@ -119,7 +119,7 @@ def test_more_clusters_than_words_are_refused(blobs, k):
     message = f"expected between 1 and 120 clusters, got {k}"
     for method in (
         word_clusters.kmeans,
-        lambda v, k: ch02_clustering.nearest_frequent(v, np.ones(120), k),
+        lambda v, k: word_clusters.nearest_frequent(v, np.ones(120), k),
     ):
         with pytest.raises(Vec2SlugError, match=message):
             method(blobs[0], k)
@@ -128,7 +128,7 @@ def test_more_clusters_than_words_are_refused(blobs, k):
 def test_nearest_frequent_words_are_the_most_frequent_and_keep_their_name():
     vectors = unit(1, 50)
     counts = np.random.default_rng(1).permutation(50)
-    labels = ch02_clustering.nearest_frequent(vectors, counts, 7)
+    labels = word_clusters.nearest_frequent(vectors, counts, 7)
     names = word_clusters.representatives(vectors, labels, counts)
     assert set(counts[names].tolist()) == set(range(43, 50))
     expected = (vectors @ vectors[names].T).argmax(axis=1)

@@ -14,7 +14,9 @@ from vec2slug_lib.common.slugs import words
 from vec2slug_lib.data import dataset
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.experiments.table import PRESETS
+from vec2slug_lib.experiments.task import make_task
 from vec2slug_lib.experiments.word_clusters import map_slug, nearest, word_clusters, word_space
+from vec2slug_lib.model.tokenizer import token_strings
 
 
 def write_data(folder, limit):
@@ -79,6 +81,19 @@ def test_a_word_that_training_lacks_joins_the_nearest_centroid():
     groups = frame[seen].groupby("cluster").indices
     centres = np.stack([space.vectors[rows].mean(axis=0) for _, rows in sorted(groups.items())])
     assert frame["cluster"][~seen].tolist() == nearest(space.vectors[~seen], centres).tolist()
+
+
+def test_clusters_around_the_most_frequent_words(folder):
+    frame = word_clusters("smoke", method="frequent").words
+    frequent = set(frame["word"][:60])
+    assert set(frame["representative"]) == frequent
+    assert (frame["word"] == frame["representative"])[:60].all()
+    assert (folder / "frequent.parquet").is_file()
+    task = make_task("3b+vocabulary=frequent", "smoke")
+    assert task.mapping == dict(zip(frame["word"], frame["representative"], strict=True))
+    assert set(token_strings(task.tokenizer)) >= frequent
+    with pytest.raises(Vec2SlugError, match="method to be one of kmeans, frequent, got 'louvain'"):
+        word_clusters("smoke", method="louvain")
 
 
 def test_parts_are_read_the_second_time(methods, no_work):

@@ -26,7 +26,8 @@ class Experiment:
     """One row of the table: the study's hyper-parameters and what it reported."""
 
     model: str  # 'mlp' or 'decoder'
-    vocabulary: str  # 'kmeans': one word stands for a cluster of words; 'bpe': subwords
+    # 'bpe': subwords; or one word stands for a cluster of words, see ``word_clusters.METHODS``
+    vocabulary: str
     embed_dim: int  # width of the residual stream, or of an MLP's layers
     num_layers: int
     max_slug_tokens: int  # targets of a decoder, <eos> included; an MLP has none

@@ -70,8 +70,8 @@ def make_task(name: str, preset_name: str) -> Task:
         )
     spans = spans_of(experiment, preset, data)
     mapping: dict[str, str] | None = None
-    if experiment.vocabulary == "kmeans":
-        mapping = word_clusters(preset_name).mapping
+    if experiment.vocabulary != "bpe":
+        mapping = word_clusters(preset_name, method=experiment.vocabulary).mapping
         tokenizer = word_level(sorted(set(mapping.values())))
     else:
         slugs = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -71,17 +71,25 @@ def map_slug(slug: str, mapping: Mapping[str, str]) -> str:
     return "-".join(mapping[word] for word in words(slug))
 
 
-def word_clusters(preset: str = "book", remake: bool = False) -> WordClusters:
-    """Read the k-means clusters of a preset's words, or make them.
+def word_clusters(
+    preset: str = "book", remake: bool = False, method: str = "kmeans"
+) -> WordClusters:
+    """Read the clusters of a preset's words, or make them.
+
+    Args:
+        preset: whose data they are, and the size of its vocabulary.
+        remake: whether to make them again in any case.
+        method: ``kmeans``, or ``frequent``: around the most frequent words, see `nearest_frequent`.
 
     Raises:
-        Vec2SlugError: unknown preset, or no data set.
+        Vec2SlugError: unknown preset or method, or no data set.
     """
-    space, path = word_space(preset), _folder(preset) / "words.parquet"
+    name, cluster = find(METHODS, "method", method)
+    space, path = word_space(preset), _folder(preset) / name
     frame = None if remake else _read(path, space.stamp)
     if frame is None:
         k = min(space.stamp["vocab_size"], len(space.trained_counts))
-        frame = name_clusters(space, kmeans(space.trained, k))
+        frame = name_clusters(space, cluster(space, k))
         _write(path, frame, space.stamp)
     return WordClusters(frame)
 
@@ -183,6 +191,19 @@ def nearest(vectors: Floats, centres: Floats, block: int = BLOCK) -> Ints:
     return np.concatenate(indices)
 
 
+def nearest_frequent(vectors: Floats, counts: Ints, k: int) -> Ints:
+    """Assign each word to the nearest of the ``k`` most frequent ones, k-means' rival: labels [N].
+
+    Raises:
+        Vec2SlugError: ``k`` is not between 1 and N.
+    """
+    _check_k(k, len(vectors))
+    centres = np.argsort(-counts, kind="stable")[:k]
+    labels = nearest(vectors, vectors[centres])
+    labels[centres] = np.arange(k)
+    return labels
+
+
 def compact(labels: Ints) -> Ints:
     """Number the same clusters from 0; each noise word becomes a cluster of its own."""
     alone = labels < 0
@@ -212,6 +233,16 @@ def representatives(vectors: Floats, labels: Ints, counts: Ints) -> Ints:
     distance = ((vectors - centroids(vectors, labels)[labels]) ** 2).sum(axis=1)
     order = np.lexsort((distance, -counts, labels))
     return np.asarray(order[np.diff(labels[order], prepend=-1) > 0], np.int64)
+
+
+# Of which a decoder's vocabulary may be made: file of the record, and labels of the trained words.
+METHODS: dict[str, tuple[str, Callable[[WordSpace, int], Ints]]] = {
+    "kmeans": ("words.parquet", lambda space, k: kmeans(space.trained, k)),
+    "frequent": (
+        "frequent.parquet",
+        lambda space, k: nearest_frequent(space.trained, space.trained_counts, k),
+    ),
+}
 
 
 def _check_k(k: int, size: int) -> None:
