@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 from chapters.ch11_claims import REPORTED_BY_LENGTH
 from chapters.ch11_figures import half_width
@@ -36,9 +37,9 @@ def row_f1(run: Run) -> Doubles:
     return metrics.token_overlap(slugs, references)[2]
 
 
-def gain(ours: Doubles, theirs: Doubles) -> Interval:
+def gain(ours: Doubles, theirs: Doubles, topics: ArrayLike) -> Interval:
     """Compute the paired difference of two systems in Token F1 [N] of the same pages."""
-    return intervals.compare({"token_f1": ours}, {"token_f1": theirs})["token_f1"]
+    return intervals.compare({"token_f1": ours}, {"token_f1": theirs}, topics)["token_f1"]
 
 
 def all_row_f1(runs: Mapping[str, Run], ids: pd.Series) -> dict[str, Doubles]:
@@ -110,10 +111,13 @@ def best_verdict(best: str, difference: Interval) -> str:
     )
 
 
-def split_by(scores: Mapping[str, Doubles], groups: Sequence[str]) -> dict[str, pd.DataFrame]:
+def split_by(
+    scores: Mapping[str, Doubles], groups: Sequence[str], topics: ArrayLike
+) -> dict[str, pd.DataFrame]:
     """Return Token F1 by group of pages, one frame a system: value, low, high."""
     parts = {
-        name: metrics.breakdown({"token_f1": column}, groups) for name, column in scores.items()
+        name: metrics.breakdown({"token_f1": column}, groups, topics)
+        for name, column in scores.items()
     }
     return {
         name: pd.DataFrame({group: cell["token_f1"] for group, cell in part.items()}).T
