@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isnan, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -47,7 +48,7 @@ def signed(interval: Interval) -> str:
     return f"{interval['value']:+.3f} ({span(interval)})"
 
 
-def within(interval: Mapping[str, float], digits: int = 2) -> str:
+def within(interval: Mapping[str, Any], digits: int = 2) -> str:
     """Write a value with its interval."""
     value, low, high = (f"{interval[key]:.{digits}f}" for key in ("value", "low", "high"))
     return f"{value} ({low} to {high})"
