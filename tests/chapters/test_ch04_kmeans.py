@@ -66,6 +66,9 @@ def test_four_ways_to_count_by_hand():
     assert scores["micro, own words"] == pytest.approx(2 * 3 / 13)
     assert scores["macro, reduced"] == pytest.approx((1 + 4 / 7) / 2)
     assert scores["micro, reduced"] == pytest.approx(2 * 5 / 13)
+    rows = pd.DataFrame({"slug": REFERENCES, "prediction": slugs["3b"]})
+    mapping = dict(zip("-".join(REFERENCES).split("-"), "-".join(REDUCED).split("-"), strict=True))
+    assert ch04_kmeans.ghost_score(rows, mapping) == scores["micro, reduced"]
 
 
 def test_true_hits_are_words_of_the_page_s_own_slug():
@@ -84,16 +87,18 @@ def history():
 
 def test_progress_is_judged_by_the_best_epochs(history):
     verdict = ch04_kmeans.progress_verdict(history)
-    assert "at the same epoch, 2 for the ghost and 2 for Token F1" in verdict
+    assert "at the same epoch, 2 for the ghost's count and 2 for Token F1" in verdict
     assert verdict.endswith("0.200 apart.")
     late = history.assign(token_f1=[0.05, 0.1, 0.2])
-    assert "at different epochs, 2 for the ghost and 3" in ch04_kmeans.progress_verdict(late)
+    assert "at different epochs, 2 for the ghost's count and 3" in ch04_kmeans.progress_verdict(
+        late
+    )
 
 
 def test_figures_have_the_numbers_that_their_texts_name(history):
     figure = ch04_kmeans.ghost_figure({"3a": history})
     assert [(line.name, line.y[-1]) for line in figure.data] == [
-        ("3a ghost", 0.3),
+        ("3a ghost's count", 0.3),
         ("3a Token F1", 0.1),
     ]
     assert ch04_kmeans.ghost_alt({"3a": history}).endswith("3a ends at 0.300 and 0.100.")
@@ -107,20 +112,34 @@ def test_figures_have_the_numbers_that_their_texts_name(history):
 @pytest.mark.parametrize(
     ("margin", "verdict", "credit"),
     [
-        (0.05, "it is better (+0.050", "between these two is the decoder's own"),
-        (0.0, "it is no different, measurably (+0.000", "says nothing for the decoder"),
-        (-0.05, "it is worse (-0.050", "says nothing for the decoder"),
+        (0.05, "3b is better", "So +0.050 of the study's step is the decoder's own."),
+        (0.0, "3b cannot be told apart from it", "do not show that any of the study's step"),
+        (-0.05, "3b is worse", "nothing of the study's step is the decoder's own"),
     ],
 )
 def test_the_fair_rival_decides_what_is_the_decoder_s_own(runs, margin, verdict, credit):
-    assert verdict in ch04_kmeans.fair_verdict(runs["1b"], interval(margin))
+    said = ch04_kmeans.fair_verdict(runs["1b"], runs["3b"], interval(margin))
+    assert f"{verdict}: Token F1 is 0.100 for that MLP and 0.200 for 3b ({margin:+.3f}, " in said
     assert credit in ch04_kmeans.credit_verdict(interval(margin))
 
 
-def test_the_verdict_on_the_decoder(runs):
-    verdict = ch04_kmeans.decoder_verdict(runs["1b"], runs["3b"], interval(0.1))
-    assert "yes: on 2 test pages Token F1 goes from 0.100" in verdict
-    assert "to 0.200 with the decoder 3b (+0.100, +0.090 to +0.110)" in verdict
+@pytest.mark.parametrize(
+    ("gain", "repair", "verdict"),
+    [
+        (0.1, 0.15, "it does not hold: 1b is a broken rival, which fair training alone lifts by "
+                    "+0.150 (+0.140 to +0.160)."),
+        (-0.1, 0.15, "it does not hold: 1b is a broken rival"),
+        (0.1, 0.0, "it holds: fair training does not lift 1b measurably, by +0.000"),
+        (-0.1, 0.0, "it does not hold: fair training does not lift 1b measurably"),
+        (0.0, -0.1, "it is not measurable: fair training does not lift 1b measurably"),
+    ],
+)  # fmt: skip
+def test_a_step_from_a_broken_rival_does_not_hold(runs, gain, repair, verdict):
+    said = ch04_kmeans.step_verdict(runs["1b"], runs["3b"], interval(gain), interval(repair))
+    assert (
+        f"is {gain:+.3f} ({gain - 0.01:+.3f} to {gain + 0.01:+.3f}) here, 0.100 to 0.200." in said
+    )
+    assert f"As a gain of the decoder {verdict}" in said
 
 
 def test_half_the_way_is_not_most_of_it():
