@@ -12,7 +12,7 @@ import plotly.express as px
 import plotly.graph_objects as go
 from tokenizers import Tokenizer
 
-from chapters.report import moves, span
+from chapters.report import METRICS, moves, signed, span
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vocabulary import SPECIALS
 from vec2slug_lib.evaluation.intervals import Interval
@@ -147,17 +147,41 @@ def scale_verdict(scaled: Run, plain: Run) -> str:
     change = paired(plain, scaled)["token_f1"]
     return (
         f"Without the scale, Token F1 on the test pages {moves(change)} ({change['value']:+.3f}, "
-        f"{span(change)}): {plain.value('token_f1'):.3f} after "
-        f"{plain.manifest['result']['epochs']} epochs, for {scaled.value('token_f1'):.3f}."
+        f"{span(change)}): {plain.value('token_f1'):.3f} for {scaled.value('token_f1'):.3f}."
     )
 
 
+def units_table(
+    runs: Mapping[str, Run], gains: Mapping[str, Mapping[str, Interval]]
+) -> pd.DataFrame:
+    """Tabulate every text metric of runs, and paired differences between them, by their names."""
+    levels = {name: [run.value(metric) for metric in METRICS] for name, run in runs.items()}
+    steps = {name: [signed(gain[metric]) for metric in METRICS] for name, gain in gains.items()}
+    return pd.DataFrame(levels | steps, index=pd.Index(METRICS.values(), name="metric"))
+
+
 def subword_verdict(clusters: Run, byte_pairs: Run, gain: Interval) -> str:
-    """Say whether Token F1 rises when byte pairs take the place of clusters."""
+    """Say whether Token F1 rises when byte pairs take the place of clusters, both uncut."""
     return (
-        f"In the same decoder, Token F1 {moves(gain)} when subwords take the place of clusters: "
-        f"{clusters.value('token_f1'):.3f} with 3b, {byte_pairs.value('token_f1'):.3f} with 3e "
-        f"({gain['value']:+.3f}, {span(gain)})."
+        f"Where both see whole slugs, Token F1 {moves(gain)} when subwords take the place of "
+        f"clusters in the same decoder: {clusters.value('token_f1'):.3f} with 3b, "
+        f"{byte_pairs.value('token_f1'):.3f} with 3h ({gain['value']:+.3f}, {span(gain)})."
+    )
+
+
+def mixed_verdict(clean: Interval, mixed: Interval, cap: Interval) -> str:
+    """Say what the study's pair, whose byte pairs are cut, makes of the step to byte pairs.
+
+    Args:
+        clean: Token F1 of 3h minus 3b.
+        mixed: of 3e minus 3b.
+        cap: of 3h minus 3e.
+    """
+    cost = moves(cap, "costs Token F1", "adds to Token F1", "changes Token F1 by no clear amount")
+    same = "the same" if moves(clean) == moves(mixed) else "another"
+    return (
+        f"The cap of 10 {cost}: 3h minus 3e is {signed(cap)}. 3e minus 3b is {signed(mixed)}: "
+        f"{same} verdict as the clean pair's, on a step of two things at once."
     )
 
 
@@ -193,7 +217,7 @@ def kinds_table(counts: pd.DataFrame) -> pd.DataFrame:
         "of the right words": counts["sum"] / max(counts["sum"].sum(), 1),
         "of them right": counts["mean"].astype(float),
     }
-    return pd.DataFrame(columns).rename_axis("a word of 3e is")
+    return pd.DataFrame(columns).rename_axis("a word of 3h is")
 
 
 def outside_table(written: pd.DataFrame) -> pd.DataFrame:
@@ -207,7 +231,7 @@ def outside_table(written: pd.DataFrame) -> pd.DataFrame:
         }
         for key, group in outside.groupby([verdict, "kind"])["word"]
     }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("a word of 3e")
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("a word of 3h")
 
 
 def spelling_verdict(right: float) -> str:

@@ -18,7 +18,7 @@ class FakeRun:
         self.f1 = f1
         self.manifest = {
             "model": {"embed_dim": width}, "parameters": 7,
-            "result": {"best_val_loss": 2.0, "epochs": 20},
+            "result": {"best_val_loss": 2.0},
         }  # fmt: skip
 
     def value(self, metric):
@@ -81,12 +81,39 @@ def test_verdicts_name_both_runs(gains):
     gain = {"value": 0.1, "low": 0.05, "high": 0.15}
     verdict = ch05_bpe.subword_verdict(FakeRun(0.1), FakeRun(0.2), gain)
     assert "Token F1 rises when" in verdict
-    assert "0.100 with 3b, 0.200 with 3e (+0.100, +0.050 to +0.150)" in verdict
+    assert "0.100 with 3b, 0.200 with 3h (+0.100, +0.050 to +0.150)" in verdict
     verdict = ch05_bpe.scale_verdict(FakeRun(0.2), FakeRun(0.1))
     assert "falls (-0.100" in verdict
-    assert verdict.endswith("0.100 after 20 epochs, for 0.200.")
+    assert verdict.endswith("0.100 for 0.200.")
     assert ch05_bpe.spelling_verdict(2.0).startswith("2 right words")
     assert ch05_bpe.spelling_verdict(0) == "Every right word is in some training slug."
+
+
+def interval(low, high):
+    return {"value": (low + high) / 2, "low": low, "high": high}
+
+
+@pytest.mark.parametrize(
+    ("mixed", "cap", "costs", "verdict"),
+    [
+        (interval(0.01, 0.03), interval(0.01, 0.03), "10 costs Token F1: 3h", "the same"),
+        (interval(-0.01, 0.01), interval(0.03, 0.05), "10 costs Token F1: 3h", "another"),
+        (interval(0.03, 0.05), interval(-0.01, 0.01), "by no clear amount: 3h", "the same"),
+        (interval(0.05, 0.07), interval(-0.03, -0.01), "10 adds to Token F1: 3h", "the same"),
+    ],
+)
+def test_a_pair_that_mixes_two_things_is_held_against_the_clean_one(mixed, cap, costs, verdict):
+    said = ch05_bpe.mixed_verdict(interval(0.03, 0.05), mixed, cap)
+    assert costs in said
+    assert f": {verdict} verdict as the clean pair's" in said
+
+
+def test_units_are_compared_in_every_metric(monkeypatch):
+    monkeypatch.setattr(FakeRun, "value", lambda run, metric: run.f1)
+    gain = dict.fromkeys(ch05_bpe.METRICS, interval(0.0, 0.2))
+    table = ch05_bpe.units_table({"3b": FakeRun(0.1), "3h": FakeRun(0.2)}, {"3h − 3b": gain})
+    assert table.index.tolist() == list(ch05_bpe.METRICS.values())
+    assert table.loc["Token F1"].tolist() == [0.1, 0.2, "+0.100 (+0.000 to +0.200)"]
 
 
 @pytest.fixture
