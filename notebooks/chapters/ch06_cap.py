@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from tokenizers import Tokenizer
 
-from chapters.report import moves, span
+from chapters.report import group_gap, moves, signed, span
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Bools
 from vec2slug_lib.common.vocabulary import HYPHEN
 from vec2slug_lib.evaluation import intervals, metrics
+from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.experiments.table import find_experiment
 from vec2slug_lib.model.tokenizer import coverage, decode, encode
 
@@ -110,42 +112,66 @@ def target_lengths(tokenizer: Tokenizer, slugs: Sequence[str], cap: int) -> dict
     return {"old": float(np.minimum(asked, OLD).mean()), "new": float(whole.mean())}
 
 
+def fits(tokenizer: Tokenizer, references: Sequence[str], cap: int) -> dict[str, Bools]:
+    """Mark which of N slugs fit the old cap, which only the new one, and which neither."""
+    tokens = np.array([len(ids) for ids in encode(tokenizer, references)])
+    return {
+        f"fits {OLD}": tokens < OLD,
+        f"fits {cap}, not {OLD}": (tokens >= OLD) & (tokens < cap),
+        "fits neither": tokens >= max(OLD, cap),
+    }
+
+
 def fit_rows(
-    tokenizer: Tokenizer,
+    groups: Mapping[str, Bools],
     references: Sequence[str],
     guesses: Mapping[str, Sequence[str]],
-    cap: int,
+    topics: ArrayLike,
 ) -> list[dict[str, Any]]:
     """Compare two systems by whether the page's own slug fits the caps: a row a group.
 
     Args:
-        tokenizer: counts the tokens of the references.
+        groups: which pages are in each, as `fits` has it.
         references: the pages' own slugs, N.
         guesses: of the old cap, then of the new one, N slugs each.
-        cap: the new one.
+        topics: the topic of each page.
     """
-    groups = [f"fits {OLD}", f"fits {cap}, not {OLD}", "fits neither"]
-    tokens = np.array([len(ids) for ids in encode(tokenizer, references)])
-    group = np.where(tokens < OLD, groups[0], np.where(tokens < cap, groups[1], groups[2]))
     scores = {name: metrics.token_overlap(slugs, references)[2] for name, slugs in guesses.items()}
     rows = []
-    for name in groups:
-        if (chosen := group == name).any():
+    for name, chosen in groups.items():
+        if chosen.any():
             old, new = ({"token_f1": values[chosen]} for values in scores.values())
-            difference = intervals.compare(new, old)["token_f1"]
+            difference = intervals.compare(new, old, np.asarray(topics)[chosen])["token_f1"]
             means = {system: values[chosen].mean() for system, values in scores.items()}
             rows.append({"pages": int(chosen.sum()), **means, "difference": difference["value"],
                          "95 %": span(difference), "own slug": name})  # fmt: skip
     return rows
 
 
-def largest_difference(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say in which group of `fit_rows` the difference is largest."""
-    top = max(rows, key=lambda row: float(row["difference"]))
-    return (
-        f"The difference is largest, {top['difference']:+.3f}, where the page's own slug "
-        f"{top['own slug']}."
+def gap_of_fits(
+    groups: Mapping[str, Bools],
+    references: Sequence[str],
+    guesses: Mapping[str, Sequence[str]],
+    topics: ArrayLike,
+) -> Interval:
+    """Compute by how much more the new cap gains where slugs do not fit the old one, in Token F1.
+
+    Arguments are those of `fit_rows`.
+    """
+    old, new = (metrics.token_overlap(slugs, references)[2] for slugs in guesses.values())
+    fit, *others = groups.values()
+    return group_gap(new - old, np.logical_or.reduce(others), fit, topics)
+
+
+def cause_verdict(gap: Interval) -> str:
+    """Say whether the gain of `gap_of_fits` lies where the old cap cuts."""
+    where = moves(
+        gap,
+        "Slugs that the cap of 10 cuts gain more than those that fit it",
+        "Slugs that the cap of 10 cuts gain less than those that fit it",
+        "Slugs that the cap of 10 cuts do not gain measurably more than those that fit it",
     )
+    return f"{where}: the gains differ by {signed(gap)}."
 
 
 def endings(
@@ -189,9 +215,9 @@ def broken_slugs(
     return pd.DataFrame({**own, **columns}).set_index("the page's own")
 
 
-def stumps_sentence(before: Bools, after: Bools) -> str:
+def stumps_sentence(before: Bools, after: Bools, topics: ArrayLike) -> str:
     """Say how the share of unknown last words moves with the raised cap."""
-    change = intervals.summarise({"unknown": after.astype(float) - before})["unknown"]
+    change = intervals.summarise({"unknown": after.astype(float) - before}, topics)["unknown"]
     return (
         f"The share of unknown last words {moves(change)} with the raised cap "
         f"({change['value']:+.1%}, {change['low']:+.1%} to {change['high']:+.1%})."

@@ -52,7 +52,34 @@ def test_endings_meet_the_cap_or_an_unknown_word():
 def test_groups_are_by_the_pages_own_slug():
     references = ["ab-cd", "abcd-efgh-ij"]
     guesses = {"old": ["ab-xx", "xx-xx"], "new": ["ab-cd", "abcd-ij"]}
-    rows = ch06_cap.fit_rows(LETTERS, references, guesses, 24)
+    groups = ch06_cap.fits(LETTERS, references, 24)
+    assert [mask.tolist() for mask in groups.values()] == [
+        [True, False],
+        [False, True],
+        [False, False],
+    ]
+    rows = ch06_cap.fit_rows(groups, references, guesses, [0, 1])
     assert [row["own slug"] for row in rows] == ["fits 10", "fits 24, not 10"]
     assert [row["difference"] for row in rows] == pytest.approx([0.5, 0.8])
-    assert "+0.800, where the page's own slug fits 24" in ch06_cap.largest_difference(rows)
+    assert [row["95 %"] for row in rows] == ["–", "–"]  # one topic tells nothing of others
+    gap = ch06_cap.gap_of_fits(groups, references, guesses, [0, 1])
+    assert gap["value"] == pytest.approx(0.3)
+
+
+def test_where_the_cap_gains_is_said_of_an_interval():
+    gap = {"value": 0.02, "low": 0.01, "high": 0.03}
+    assert ch06_cap.cause_verdict(gap) == (
+        "Slugs that the cap of 10 cuts gain more than those that fit it: the gains differ by "
+        "+0.020 (+0.010 to +0.030)."
+    )
+    assert "gain less than" in ch06_cap.cause_verdict({"value": -1, "low": -2, "high": -0.5})
+    assert "do not gain measurably more" in ch06_cap.cause_verdict(gap | {"low": -0.01})
+
+
+def test_unknown_last_words_are_counted_over_topics():
+    before, after = np.ones(40, bool), np.arange(40) % 2 == 0
+    assert ch06_cap.stumps_sentence(before, after, np.arange(40)) == (
+        "The share of unknown last words falls with the raised cap (-50.0%, -65.0% to -35.0%)."
+    )
+    one = ch06_cap.stumps_sentence(before, after, np.arange(40) % 2)
+    assert "does not change measurably" in one
