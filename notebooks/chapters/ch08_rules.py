@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import isnan
 from typing import Any, cast
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from chapters.figures import bars
-from chapters.report import moves, span
+from chapters.report import group_gap, listed, moves, span
 from vec2slug_lib.common.slugs import STOPWORDS, words
+from vec2slug_lib.common.vectors import Doubles
 from vec2slug_lib.evaluation import metrics
 from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.experiments.decoding_variants import VARIANTS
@@ -33,6 +34,7 @@ DEFECTS = {
     "long": "over 6 words",
 }
 Groups = Mapping[str, Mapping[str, Interval | int]]  # see `repeats_by_length`
+SMALL = 0.001  # of Token F1: the last digit that this book prints
 
 
 def ablation_table(without: Mapping[str, Record]) -> pd.DataFrame:
@@ -99,11 +101,29 @@ def ablation_alt(points: pd.DataFrame) -> str:
 
 def felt_rules(without: Mapping[str, Record]) -> str:
     """Say how many rules change Token F1 measurably, and which, up to the verb."""
-    outcomes = {n: moves(record["difference"]["token_f1"]) for n, record in without.items()}
-    felt = [name for name, outcome in outcomes.items() if outcome in ("rises", "falls")]
-    names = "; ".join(f"{VARIANTS[name].label}: it {outcomes[name]}" for name in felt)
+    changes = {name: record["difference"]["token_f1"] for name, record in without.items()}
+    felt = [name for name, change in changes.items() if change["low"] > 0 or change["high"] < 0]
+    names = "; ".join(f"{VARIANTS[name].label}: {span(changes[name], 4)}" for name in felt)
     change = "changes" if len(felt) == 1 else "change"
     return f"{len(felt)} of {len(without)} ({names}) {change}" if felt else "none changes"
+
+
+def by_size(without: Mapping[str, Record]) -> dict[str, list[str]]:
+    """Sort the rules by what the whole interval of their change in Token F1 says of its size."""
+    sides: dict[str, list[str]] = {"by that much or more": [], "by less": [], "undecided": []}
+    for name, record in without.items():
+        low, high = (record["difference"]["token_f1"][end] for end in ("low", "high"))
+        large = low >= SMALL or high <= -SMALL
+        less = -SMALL < low <= high < SMALL
+        side = "by that much or more" if large else "by less" if less else "undecided"
+        sides[side].append(VARIANTS[name].label)
+    return sides
+
+
+def rule_sizes(without: Mapping[str, Record]) -> str:
+    """Say which rules `by_size` puts on which side."""
+    parts = [f"{side}: {listed(labels) or 'none'}" for side, labels in by_size(without).items()]
+    return f"Held against a change of {SMALL}, rules left out change it {'; '.join(parts)}."
 
 
 def rule_findings(
@@ -112,6 +132,8 @@ def rule_findings(
     """Return what the page says of the rules; ``own``: defects of the pages' own slugs."""
     return {
         "rules_that_matter": felt_rules(without),
+        "rule_sizes": rule_sizes(without),
+        "large_rules": f"{len(next(iter(by_size(without).values()))) or 'none'} by {SMALL} or more",
         "repeat_with": usual["defects"]["repeated_word"],
         "repeat_without": without["no-repeat-penalty"]["defects"]["repeated_word"],
         "repeat_own": own["repeated_word"],
@@ -138,15 +160,30 @@ def repeats_by_length(predictions: pd.DataFrame, pairs: pd.DataFrame) -> Groups:
     """Compute the share of slugs that repeat a word, by the length of the page's text.
 
     Args:
-        predictions: of the run, a row a page.
+        predictions: of the run, a row a page, with its topic.
         pairs: of the same rows.
 
     Returns:
         Class of length to ``count`` and ``repeated``, an interval.
     """
     groups = [metrics.length_group(count) for count in pairs["token_count"]]
-    flags = (predictions["prediction"].map(repeats) > 0).to_numpy(float)
-    return metrics.breakdown({"repeated": flags}, groups)
+    return metrics.breakdown({"repeated": repeated(predictions)}, groups, predictions["topic"])
+
+
+def repeated(predictions: pd.DataFrame) -> Doubles:
+    """Mark the slugs that repeat a word with 1, the others with 0."""
+    flags: Doubles = (predictions["prediction"].map(repeats) > 0).to_numpy(float)
+    return flags
+
+
+def length_gap(predictions: pd.DataFrame, pairs: pd.DataFrame) -> Interval:
+    """Compute by how much more often slugs of short texts repeat a word than those of long ones.
+
+    Arguments are those of `repeats_by_length`.
+    """
+    groups = pairs["token_count"].map(metrics.length_group).to_numpy()
+    short, long = groups == "short", groups == "long"
+    return group_gap(repeated(predictions), short, long, predictions["topic"])
 
 
 def repeats_table(by_length: Groups) -> pd.DataFrame:
@@ -156,29 +193,31 @@ def repeats_table(by_length: Groups) -> pd.DataFrame:
             "text": label,
             "pages": by_length[label]["count"],
             "repeat a word": f"{share['value']:.1%}",
-            "95 % interval": f"{share['low']:.1%} to {share['high']:.1%}",
+            "95 % interval": _ends(share),
         }
         for label in ("short", "medium", "long")
         if label in by_length
-        for share in [_repeated(by_length, label)]
+        for share in [cast(Interval, by_length[label]["repeated"])]
     ]
     return pd.DataFrame(rows).set_index("text")
 
 
-def length_verdict(by_length: Groups) -> str:
-    """Say whether short or long texts lead to repeated words more often."""
-    short, long = (_repeated(by_length, label) for label in ("short", "long"))
-    if short["low"] > long["high"]:
-        return "Short ones do lead to it more often than long ones"
-    if long["low"] > short["high"]:
-        return "Long ones lead to it more often than short ones"
-    return "Short and long ones cannot be told apart"
+def _ends(share: Interval) -> str:
+    """Write both ends of the interval of a share; a dash for those that one topic cannot tell."""
+    return "–" if isnan(share["low"]) else f"{share['low']:.1%} to {share['high']:.1%}"
 
 
-def _repeated(by_length: Groups, label: str) -> Interval:
-    """Return the share of a class of lengths; of one without pages, anything from 0 to 1."""
-    unknown: Interval = {"value": np.nan, "low": 0.0, "high": 1.0}
-    return cast(Interval, by_length.get(label, {"repeated": unknown})["repeated"])
+def length_verdict(gap: Interval) -> str:
+    """Say whether short or long texts lead to repeated words more often, by `length_gap`."""
+    if isnan(gap["low"]):
+        return "These pages cannot tell"
+    outcome = moves(
+        gap,
+        "Short ones do lead to it more often than long ones",
+        "Long ones lead to it more often than short ones",
+        "Short and long ones cannot be told apart",
+    )
+    return f"{outcome} ({gap['value']:+.1%}, {gap['low']:+.1%} to {gap['high']:+.1%})"
 
 
 def changed_table(record: Record) -> pd.DataFrame:

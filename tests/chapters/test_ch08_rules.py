@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan, nan
+
 import pandas as pd
 from chapters import ch08_rules as ch08
 
@@ -30,6 +32,7 @@ PREDICTIONS = pd.DataFrame(
         "slug": ["bee-hive", "ant-hill", "of-the-bee"],
         "prediction": ["bee-bee-bee", "ant-hill-ant", "the-bee-of-the-hive"],
         "score": [-1.0, -2.0, -3.0],
+        "topic": [0, 1, 2],
     }
 )
 
@@ -60,10 +63,29 @@ def test_rules_left_out_are_drawn_the_first_on_top():
 def test_rules_that_are_felt_are_counted_and_named():
     assert ch08.felt_rules(WITHOUT) == "none changes"
     one = WITHOUT | {"reward-0": variant(interval(0.5, 0.7))}
-    assert ch08.felt_rules(one) == "1 of 7 (no length reward: it rises) changes"
+    assert ch08.felt_rules(one) == "1 of 7 (no length reward: +0.5000 to +0.7000) changes"
     two = one | {"no-repeat-penalty": variant(interval(-0.5, -0.3))}
-    assert ch08.felt_rules(two).startswith("2 of 7 (no penalty for a repeated word: it falls; no")
+    assert ch08.felt_rules(two).startswith("2 of 7 (no penalty for a repeated word: -0.5000 to")
     assert ch08.felt_rules(two).endswith(") change")
+
+
+def test_rules_are_sorted_by_the_size_that_their_intervals_leave():
+    changes = {
+        "no-minimum": interval(0.0001, 0.0003),  # measurable, and too small to matter
+        "stopword-end": interval(-0.0009, 0.0009),
+        "no-repeat-penalty": interval(0.001, 0.003),
+        "no-reward-cap": interval(-0.02, -0.01),
+        "reward-0": interval(-0.002, 0.0005),
+        "no-stopword-rules": interval(nan, nan),
+    }
+    found = ch08.rule_sizes({name: variant(change) for name, change in changes.items()})
+    labels = [VARIANTS[name].label for name in changes]
+    assert found == (
+        "Held against a change of 0.001, rules left out change it by that much or more: "
+        f"{labels[2]} and {labels[3]}; by less: {labels[0]} and {labels[1]}; undecided: "
+        f"{labels[4]} and {labels[5]}."
+    )
+    assert "by that much or more: none; by less: none; undecided: no" in ch08.rule_sizes(WITHOUT)
 
 
 def test_what_is_said_of_the_rules():
@@ -72,6 +94,10 @@ def test_what_is_said_of_the_rules():
     assert (found["repeat_with"], found["repeat_without"]) == (0.125, 0.75)
     assert found["repeat_own"] == found["stopword_own"] == 0.0625
     assert found["trailing_changed"] == 0.5
+    assert found["large_rules"] == "none by 0.001 or more"
+    large = without | {"reward-0": variant(interval(-0.02, -0.01))}
+    found = ch08.rule_findings(large, variant(FLAT), dict.fromkeys(ch08.DEFECTS, 0.0625))
+    assert found["large_rules"] == "1 by 0.001 or more"
     shown = ch08.changed_table(without["no-repeat-penalty"])
     assert shown.loc["a-b"].tolist() == ["a-c", "a-a"]
 
@@ -84,14 +110,23 @@ def test_stopwords_may_repeat():
 
 
 def test_repeats_by_the_length_of_the_text():
-    rows = PREDICTIONS.loc[[0] * 3 + [2] * 3]
-    pairs = pd.DataFrame({"token_count": [100] * 3 + [900] * 3})
+    rows = PREDICTIONS.loc[[0] * 3 + [2] * 4].assign(topic=[0, 1, 2, 0, 1, 3, 3])
+    pairs = pd.DataFrame({"token_count": [100] * 3 + [900] * 2 + [300] * 2})
     found = ch08.repeats_by_length(rows, pairs)
     assert found["short"] == {"count": 3, "repeated": interval(1, 1)}
     shown = ch08.repeats_table(found)
-    assert shown["repeat a word"].to_dict() == {"short": "100.0%", "long": "0.0%"}
-    short, long = found["short"], found["long"]
+    assert shown["repeat a word"].to_dict() == {"short": "100.0%", "medium": "0.0%", "long": "0.0%"}
+    assert shown.loc["medium", "95 % interval"] == "–"  # one topic
+    gap = ch08.length_gap(rows, pairs)
+    assert gap == interval(1, 1)
+    assert isnan(ch08.length_gap(rows, pairs.assign(token_count=100))["value"])
+
+
+def test_short_texts_are_told_from_long_ones_by_an_interval():
     verdict = ch08.length_verdict
-    assert verdict(found) == "Short ones do lead to it more often than long ones"
-    assert verdict({"short": long, "long": short}).startswith("Long ones lead to it more")
-    assert verdict({"short": short}) == "Short and long ones cannot be told apart"
+    assert verdict(interval(0.01, 0.03)) == (
+        "Short ones do lead to it more often than long ones (+2.0%, +1.0% to +3.0%)"
+    )
+    assert verdict(interval(-0.03, -0.01)).startswith("Long ones lead to it more")
+    assert verdict(interval(-0.01, 0.01)).startswith("Short and long ones cannot be told apart")
+    assert verdict(interval(nan, nan)) == "These pages cannot tell"
