@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike
 from chapters.ch11_claims import REPORTED_BY_LENGTH
 from chapters.ch11_figures import half_width
 from chapters.figures import COLOURS, bars
+from chapters.report import moves, span, within
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Doubles
@@ -27,7 +29,18 @@ COLUMNS = {
     "distinctiveness": "distinctiveness",
     "mean_words": "words",
 }
-BLIND = ["random", "nearest", "vote", "mlp"]  # they see no more than a decoder does
+# Untrained systems that see no more than our release does, to their records: the vector, the
+# training pairs, and the embedder for words or candidates.
+BLIND = {
+    "random": "random",
+    "nearest": "nearest",
+    "vote": "vote",
+    "nearest-words": "nearest-words",
+    "word-vote": "word-vote",
+    "nearest-words, re-ranked": "nearest-words+reranked=True",
+    "word-vote, re-ranked": "word-vote+reranked=True",
+}
+LEAST = 20  # pages of a source whose mean counts
 
 
 def row_f1(run: Run) -> Doubles:
@@ -40,6 +53,12 @@ def row_f1(run: Run) -> Doubles:
 def gain(ours: Doubles, theirs: Doubles, topics: ArrayLike) -> Interval:
     """Compute the paired difference of two systems in Token F1 [N] of the same pages."""
     return intervals.compare({"token_f1": ours}, {"token_f1": theirs}, topics)["token_f1"]
+
+
+def best_blind(systems: Mapping[str, Run]) -> str:
+    """Return *the* rival: of the systems in `BLIND`, by label, that with the best Token F1."""
+    blind = [name for name in systems if name in BLIND]
+    return max(blind, key=lambda name: systems[name].value("token_f1"))
 
 
 def all_row_f1(runs: Mapping[str, Run], ids: pd.Series) -> dict[str, Doubles]:
@@ -77,9 +96,11 @@ def system_figure(points: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def paired_table(scores: Mapping[str, Doubles], ours: str, names: Sequence[str]) -> pd.DataFrame:
+def paired_table(
+    scores: Mapping[str, Doubles], ours: str, names: Sequence[str], topics: ArrayLike
+) -> pd.DataFrame:
     """Return the paired differences of a run to others, with outcomes, a row each."""
-    differences = {name: gain(scores[ours], scores[name]) for name in names}
+    differences = {name: gain(scores[ours], scores[name], topics) for name in names}
     paired = pd.DataFrame(differences).T[["value", "low", "high"]].astype(float)
     paired["outcome"] = np.select(
         [paired["low"] > 0, paired["high"] < 0],
@@ -96,19 +117,78 @@ def verdict(paired: pd.DataFrame, ours: str, rival: str, level: float) -> str:
         row["outcome"], "loses to"
     )
     return (
-        f"It {outcome} the best baseline that sees the same vectors, the {rival} "
-        f"({level:.3f}; difference {row['value']:+.3f}, {row['low']:+.3f} to {row['high']:+.3f})."
+        f"{ours} {outcome} the best untrained system that sees no more than a decoder and the "
+        f"embedder do, {rival} ({level:.3f}; difference {row['value']:+.3f}, {span(row)})."
     )
 
 
-def best_verdict(best: str, difference: Interval) -> str:
-    """Write how the best run stands to the rival, by its paired difference."""
-    low, high = difference["low"], difference["high"]
-    word = "above" if low > 0 else "below" if high < 0 else "level with"
-    return (
-        f"The best run, {best}, is {word} it ({difference['value']:+.3f}, {low:+.3f} to "
-        f"{high:+.3f})."
-    )
+def stands_to(name: str, difference: Interval) -> str:
+    """Write how another run stands to the rival, by its paired difference."""
+    where = moves(difference, "is above it", "is below it", "cannot be told from it")
+    return f"{name} {where} ({difference['value']:+.3f}, {span(difference)})."
+
+
+def headline_table(
+    scores: Mapping[str, Doubles], ours: str, rival: str, topics: ArrayLike
+) -> pd.DataFrame:
+    """Return Token F1 of two systems and their difference, with both kinds of interval."""
+    columns = {
+        ours: scores[ours],
+        rival: scores[rival],
+        f"{ours} − {rival}": scores[ours] - scores[rival],
+    }
+    kinds = {"over topics": topics, "over pages (too narrow)": range(len(scores[ours]))}
+    means = {label: intervals.summarise(columns, drawn) for label, drawn in kinds.items()}
+    cells = {
+        label: [f"{row[name]['low']:.3f} to {row[name]['high']:.3f}" for name in columns]
+        for label, row in means.items()
+    }
+    values = {"Token F1": [float(column.mean()) for column in columns.values()]}
+    return pd.DataFrame(values | cells, index=pd.Index(columns, name="system"))
+
+
+def times_wider(scores: Doubles, topics: ArrayLike) -> float:
+    """Divide the width of the interval over topics by that over pages, of a mean [N]."""
+    kinds = (topics, range(len(scores)))
+    over = [intervals.summarise({"f1": scores}, drawn)["f1"] for drawn in kinds]
+    widths = [row["high"] - row["low"] for row in over]
+    return widths[0] / widths[1] if widths[1] else nan
+
+
+def mean_over_sources(
+    rows: Doubles, sources: Sequence[str], topics: ArrayLike, least: int = LEAST
+) -> tuple[Interval, int]:
+    """Compute the mean of the sources' means, each source counting alike, and their number.
+
+    Args:
+        rows: a metric of each page [N].
+        sources: the source of each page.
+        topics: what is drawn; a source of which no topic is drawn is left out.
+        least: pages of a source that counts.
+    """
+    labels, counts = np.unique(sources, return_counts=True)
+    chosen = labels[counts >= least]
+    inside = (np.asarray(sources)[:, None] == chosen).astype(float)
+    columns = np.concatenate([inside * rows[:, None], inside], axis=1)
+
+    def mean_of_means(means: Doubles) -> Doubles:
+        sums, sizes = means[: len(chosen)], means[len(chosen) :]
+        own = np.divide(sums, sizes, out=np.zeros_like(sums), where=sizes > 0)
+        drawn = (sizes > 0).sum(axis=0)
+        return np.asarray(np.where(drawn, own.sum(axis=0) / np.maximum(drawn, 1), nan))
+
+    return intervals.bootstrap(columns, topics, mean_of_means), len(chosen)
+
+
+def sources_table(
+    scores: Mapping[str, Doubles], sources: Sequence[str], topics: ArrayLike
+) -> pd.DataFrame:
+    """Return the mean over pages and over sources of systems, with intervals, a row a system."""
+    by_page = intervals.summarise(scores, topics)
+    by_source = {name: mean_over_sources(rows, sources, topics)[0] for name, rows in scores.items()}
+    columns = {"every page alike": by_page, "every source alike": by_source}
+    cells = {label: [within(means[name], 3) for name in scores] for label, means in columns.items()}
+    return pd.DataFrame(cells, index=pd.Index(scores, name="system"))
 
 
 def split_by(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -69,8 +70,9 @@ def metric_table(levels: Levels, labels: Mapping[str, str]) -> pd.DataFrame:
 
 
 def half_width(cell: Interval) -> str:
-    """Write a value with half the width of its interval."""
-    return f"{cell['value']:.3f} ±{(cell['high'] - cell['low']) / 2:.3f}"
+    """Write a value with half the width of its interval; one topic gives none."""
+    half = (cell["high"] - cell["low"]) / 2
+    return f"{cell['value']:.3f} (one topic)" if isnan(half) else f"{cell['value']:.3f} ±{half:.3f}"
 
 
 def column(levels: Levels, metric: str, names: Sequence[str] | None = None) -> pd.DataFrame:

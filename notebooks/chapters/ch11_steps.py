@@ -11,7 +11,7 @@ from chapters.figures import bars
 from vec2slug_lib.evaluation.intervals import Interval
 
 STEPS = {  # claims that are steps, by their key
-    "decoder": "decoder (3b − 1b)",
+    "decoder": "decoder (3b − fair MLP)",
     "bpe": "byte pairs (3e − 3b)",
     "cap": "cap 24 (3h − 3e)",
     "eos": "calibration (3i − 3h)",
@@ -23,8 +23,10 @@ PHASES = {
     "A decoder over clusters (chapter 4)": (4,),
     "Byte pairs and the cap (chapters 5 and 6)": (5, 6),
     "Length and size (chapter 7)": (7,),
-    "Stopping (chapter 8)": (8,),
+    "The search (chapter 8)": (8,),
+    "Attention (chapter 9)": (9,),
     "The whole (this chapter)": (11,),
+    "Time and money (chapter 12)": (12,),
 }
 
 
@@ -88,8 +90,36 @@ def tally(counts: pd.Series) -> str:
     return (
         f"Of {counts.sum()} claims of the study, {counts['reproduced']} are reproduced, "
         f"{counts[['smaller', 'larger']].sum()} hold with another size, {counts['undecided']} stay "
-        f"undecided and {counts['contradicted']} are contradicted."
+        f"undecided, {counts['contradicted']} are contradicted and {counts['not checked']} cannot "
+        "be checked here."
     )
+
+
+def topics_say(topics: int, over_topics: pd.DataFrame, over_pages: pd.DataFrame) -> str:
+    """Write what the topics are too few to decide.
+
+    Args:
+        topics: that the test pages lie in.
+        over_topics: all claims, as `check_claims` returns them.
+        over_pages: the same, with pages drawn instead.
+    """
+    open_now = over_topics["verdict"] == "undecided"
+    lost = int((open_now & (over_pages["verdict"] != "undecided")).sum())
+    return (
+        f"With {topics} topics, {open_now.sum()} of {len(over_topics)} claims stay undecided; a "
+        f"bootstrap over pages would have decided {lost} of them."
+    )
+
+
+def changed_verdicts(over_topics: pd.DataFrame, over_pages: pd.DataFrame) -> pd.DataFrame:
+    """Return the claims whose verdict depends on what is drawn, with both intervals."""
+    columns = {
+        f"{part}, {kind}": checked[part]
+        for kind, checked in (("over pages", over_pages), ("over topics", over_topics))
+        for part in ("verdict", "measured")
+    }
+    frame = pd.DataFrame(columns).set_index(over_topics["claim"])
+    return frame[frame["verdict, over pages"] != frame["verdict, over topics"]]
 
 
 def size_says(gains: pd.DataFrame, sizes: pd.Series, measured: str) -> str:

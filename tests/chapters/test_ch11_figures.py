@@ -46,6 +46,8 @@ def test_tables_have_a_row_a_run(levels):
 
 def test_a_value_is_written_with_half_its_interval():
     assert ch11_figures.half_width({"value": 0.5, "low": 0.44, "high": 0.52}) == "0.500 ±0.040"
+    one_topic = {"value": 0.5, "low": float("nan"), "high": float("nan")}
+    assert ch11_figures.half_width(one_topic) == "0.500 (one topic)"
     assert listing({"1a": 0.25, "3j": 0.5}) == "3j 0.500, 1a 0.250"
     assert listing(pd.Series({"1a": 0.25}), 1) == "1a 0.2"
 

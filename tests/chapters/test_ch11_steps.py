@@ -45,9 +45,29 @@ def test_sentences_name_the_steps_by_outcome(gains):
         "The larger model, 3j, is measurably better than 3i at 2.5 times its size: +0.020."
     )
     counts = {"reproduced": 4, "smaller": 2, "larger": 1, "undecided": 3, "contradicted": 0}
-    assert ch11_steps.tally(pd.Series(counts)) == (
-        "Of 10 claims of the study, 4 are reproduced, 3 hold with another size, 3 stay undecided "
-        "and 0 are contradicted."
+    assert ch11_steps.tally(pd.Series(counts | {"not checked": 1})) == (
+        "Of 11 claims of the study, 4 are reproduced, 3 hold with another size, 3 stay undecided, "
+        "0 are contradicted and 1 cannot be checked here."
+    )
+
+
+def test_what_is_drawn_changes_verdicts():
+    claims = ["A", "B", "C"]
+    over_pages, over_topics = (
+        pd.DataFrame(
+            {"claim": claims, "verdict": verdicts, "measured": measured}, index=list("abc")
+        )
+        for verdicts, measured in (
+            (["reproduced", "smaller", "undecided"], ["1", "2", "3"]),
+            (["reproduced", "undecided", "undecided"], ["4", "5", "6"]),
+        )
+    )
+    changed = ch11_steps.changed_verdicts(over_topics, over_pages)
+    assert changed.index.tolist() == ["B"]
+    assert changed.iloc[0].tolist() == ["smaller", "2", "undecided", "5"]
+    assert ch11_steps.topics_say(29, over_topics, over_pages) == (
+        "With 29 topics, 2 of 3 claims stay undecided; a bootstrap over pages would have decided "
+        "1 of them."
     )
 
 
