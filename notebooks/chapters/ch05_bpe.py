@@ -238,4 +238,5 @@ def spelling_verdict(right: float) -> str:
     """Say how many right words are in no training slug."""
     if not right:
         return "Every right word is in some training slug."
-    return f"{right:.0f} right words are in no training slug at all: pure spelling."
+    words_are = "word is" if right == 1 else "words are"
+    return f"{right:.0f} right {words_are} in no training slug at all: pure spelling."

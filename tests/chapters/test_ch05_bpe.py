@@ -85,7 +85,8 @@ def test_verdicts_name_both_runs(gains):
     verdict = ch05_bpe.scale_verdict(FakeRun(0.2), FakeRun(0.1))
     assert "falls (-0.100" in verdict
     assert verdict.endswith("0.100 for 0.200.")
-    assert ch05_bpe.spelling_verdict(2.0).startswith("2 right words")
+    assert ch05_bpe.spelling_verdict(2.0).startswith("2 right words are")
+    assert ch05_bpe.spelling_verdict(1.0).startswith("1 right word is")
     assert ch05_bpe.spelling_verdict(0) == "Every right word is in some training slug."
 
 
