@@ -8,58 +8,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 from chapters.ch11_baselines import gain, split_by
-from chapters.figures import COLOURS, bars
+from chapters.figures import bars
+from chapters.report import signed, within
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Doubles
-from vec2slug_lib.data.examples import example_vectors, load_examples
-from vec2slug_lib.embedding.registry import open_embedder
-from vec2slug_lib.evaluation.intervals import Interval
+from vec2slug_lib.evaluation.intervals import Interval, bootstrap
 from vec2slug_lib.evaluation.records import Run
 
 
 def slugs_with_word(slugs: Sequence[str]) -> pd.Series:
     """Count the slugs that hold each word, the most frequent word first."""
     return pd.Series([word for slug in slugs for word in set(words(slug))]).value_counts()
-
-
-def nearest_words(counts: pd.Series, count: int = 6) -> pd.DataFrame:
-    """Return the words nearest to the book's articles, of those that two slugs hold or more.
-
-    Args:
-        counts: slugs with each word.
-        count: words an article.
-    """
-    embedder, frequent = open_embedder(), counts.index[counts > 1].tolist()
-    vectors = [embedder.embed(frequent[part]) for part in embedder.batches(frequent)]
-    cosines = example_vectors(embedder) @ np.concatenate(vectors).T
-    nearest = cosines.argsort(axis=1)[:, ::-1][:, :count]
-    titles = pd.Index([example.slug for example in load_examples()], name="editor's slug")
-    listed = [", ".join(frequent[i] for i in row) for row in nearest]
-    return pd.DataFrame({"nearest words": listed}, titles)
-
-
-def promises(scores: Doubles, f1: Doubles) -> pd.DataFrame:
-    """Return the mean Token F1, expected and found, of ten groups of pages by score."""
-    bins = pd.qcut(scores, min(10, len(np.unique(scores))), duplicates="drop")
-    frame = pd.DataFrame({"expected": scores, "found": f1, "bin": bins})
-    return frame.groupby("bin", observed=True)[["expected", "found"]].mean()
-
-
-def promise_figure(promised: pd.DataFrame) -> go.Figure:
-    """Draw the Token F1 that is found against the one that is expected."""
-    figure, end = go.Figure(), float(promised.to_numpy().max())
-    line = {"dash": "dot", "color": COLOURS[-1]}
-    figure.add_scatter(
-        x=promised["expected"], y=promised["found"], mode="lines+markers", name="found"
-    )
-    figure.add_scatter(x=[0, end], y=[0, end], mode="lines", name="as expected", line=line)
-    figure.update_layout(
-        title="Token F1, expected and found", xaxis_title="expected", yaxis_title="found",
-        height=440,
-    )  # fmt: skip
-    return figure
 
 
 def span_figure(readers: Mapping[int, Run], levels: Mapping[str, tuple[float, str]]) -> go.Figure:
@@ -88,18 +50,73 @@ def large_sources(sources: pd.Series, least: int) -> list[str]:
 
 
 def source_gains(
-    ours: Doubles, theirs: Doubles, sources: pd.Series, large: Sequence[str]
+    ours: Doubles, theirs: Doubles, sources: pd.Series, large: Sequence[str], topics: pd.Series
 ) -> dict[str, Interval]:
-    """Compute the paired difference of two systems on each of some sources."""
-    return {name: gain(ours[sources == name], theirs[sources == name]) for name in large}
+    """Compute the paired difference of two systems on each of some sources.
+
+    All columns have the same N rows; a source whose pages lie in one topic gets no ends.
+    """
+    chosen = {name: (sources == name).to_numpy() for name in large}
+    return {
+        name: gain(ours[rows], theirs[rows], topics.to_numpy()[rows])
+        for name, rows in chosen.items()
+    }
+
+
+def mean_over_sources(values: Doubles, sources: pd.Series, topics: ArrayLike) -> Interval:
+    """Compute the mean over sources of the mean over each one's pages, each source counting alike.
+
+    Args:
+        values: of each page ``[N]``.
+        sources: of each page.
+        topics: of each page.
+    """
+    inside = pd.get_dummies(sources).to_numpy(float)
+    columns = np.concatenate([values[:, None] * inside, inside], axis=1)
+
+    def mean(means: Doubles) -> Doubles:
+        with np.errstate(invalid="ignore"):  # a resample without pages of a source
+            sums, counts = np.split(means, 2)
+            return np.asarray(np.nanmean(sums / counts, axis=0))
+
+    return bootstrap(columns, topics, mean)
+
+
+def source_means(
+    ours: Doubles, theirs: Doubles, sources: pd.Series, topics: pd.Series, least: Sequence[int]
+) -> pd.DataFrame:
+    """Compute means over sources of two systems, and their difference, as intervals.
+
+    Args:
+        ours: score of each page ``[N]``.
+        theirs: of another system.
+        sources: of each page.
+        topics: of each page.
+        least: numbers of pages; sources with fewer are left out. A row each.
+    """
+    rows = {}
+    for count in least:
+        chosen = sources.isin(large_sources(sources, count)).to_numpy()
+        part, of = sources[chosen], topics[chosen]
+        columns = {"release": ours, "rival": theirs, "difference": ours - theirs}
+        if chosen.any():
+            means = {k: mean_over_sources(v[chosen], part, of) for k, v in columns.items()}
+            rows[count] = {"sources": part.nunique(), "pages": len(part), **means}
+    return pd.DataFrame(rows).T.rename_axis("pages a source, at least")
+
+
+def source_table(means: pd.DataFrame) -> pd.DataFrame:
+    """Return `source_means` as a table of texts."""
+    texts = {name: means[name].map(lambda x: within(x, 3)) for name in ("release", "rival")}
+    return means.assign(**texts, difference=means["difference"].map(signed))
 
 
 def source_figure(
-    scores: Mapping[str, Doubles], sources: pd.Series, large: Sequence[str]
+    scores: Mapping[str, Doubles], sources: pd.Series, large: Sequence[str], topics: ArrayLike
 ) -> go.Figure:
     """Draw the Token F1 of systems on some sources."""
     figure = go.Figure()
-    for says, points in split_by(scores, sources.tolist()).items():
+    for says, points in split_by(scores, sources.tolist(), topics).items():
         part = points.loc[large]
         figure.add_scatter(
             x=part["value"], y=part.index, mode="markers", marker_size=9, name=says,

@@ -7,16 +7,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from chapters.ch11_baselines import gain, row_f1
 from chapters.report import signed
 from vec2slug_lib.common.vectors import Doubles
 from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import Metrics, Run
-from vec2slug_lib.experiments.baseline_runs import is_baseline
+from vec2slug_lib.experiments.baseline_runs import FROM_VECTORS, is_baseline
 from vec2slug_lib.experiments.decoding_variants import VARIANTS, decoding_record
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.table import find_experiment, pretraining
+
+# Nothing is trained, and they see what the release sees: vectors, training slugs, the embedder.
+UNTRAINED = (*FROM_VECTORS, "nearest-words+reranked=True", "word-vote+reranked=True")
+LABELS = {
+    "random": "a training slug at random",
+    "nearest": "the nearest page's slug",
+    "vote": "the word vote",
+    "nearest-words": "the nearest words",
+    "word-vote": "the word vote with words' own vectors",
+    "3i": "3i as trained here",
+    "3j": "3j as trained here",
+}
+MIN_STEPS = 0  # least steps of the study's models on a fraction of the pages; 0: no such records
 
 
 @dataclass(frozen=True)
@@ -34,7 +48,7 @@ def all_levers(
 ) -> dict[str, Lever]:
     """Return the levers on the way from the study's small release to ours."""
     return {
-        "study": Lever("3i: the study's small release", study),
+        "study": Lever("3i as trained here", study),
         "study_risk": Lever(
             "3i with minimum Bayes risk over its own candidates", study, "mbr-candidates", study
         ),
@@ -53,21 +67,22 @@ def all_levers(
 
 def quarter_levers(study: str, table_run: str) -> dict[str, Lever]:
     """Return the levers that are tried on a quarter of the training pages."""
-    few_pairs, ours = (f"{name}+share=0.25" for name in (study, table_run))
-    unscaled = f"{few_pairs}+scaled_input=False"
-    no_head = f"{ours}+head_dim=0+word_loss=0.0"
-    smaller = f"{ours}+vocabulary_multiple=1"
+    few_pairs, ours = (on_fraction(name, 0.25) for name in (study, table_run))
+    unscaled = on_fraction(study, 0.25, "+scaled_input=False")
+    no_head = on_fraction(table_run, 0.25, "+head_dim=0+word_loss=0.0")
+    smaller = on_fraction(table_run, 0.25, "+vocabulary_multiple=1")
+    dropout = on_fraction(table_run, 0.25, "+dropout=0.3")
     return {
         "unscaled": Lever("a quarter: 3i, the vector as small as in the study", unscaled),
-        "scaled": Lever("a quarter: 3i", few_pairs, "", unscaled),
+        "scaled": Lever(
+            "a quarter: 3i as trained here, the vector scaled", few_pairs, "", unscaled
+        ),
         "quarter": Lever("a quarter: ours, with the embedder's tables", ours, "", few_pairs),
         "head": Lever(
             "a quarter: ours without bag-of-words head, so without a choice", no_head, "", ours
         ),
         "vocabulary": Lever("a quarter: ours, a third of the vocabulary", smaller, "", ours),
-        "dropout": Lever(
-            "a quarter: ours, three times the dropout", f"{ours}+dropout=0.3", "", ours
-        ),
+        "dropout": Lever("a quarter: ours, three times the dropout", dropout, "", ours),
     }
 
 
@@ -77,7 +92,8 @@ def lever_gain(lever: Lever, preset: str) -> Interval:
         difference = decoding_record(lever.run, lever.variant, preset)["difference"]
         interval: Interval = difference["token_f1"]
         return interval
-    return gain(*(row_f1(record(name, preset)) for name in (lever.run, lever.than)))
+    ours, theirs = (record(name, preset) for name in (lever.run, lever.than))
+    return gain(row_f1(ours), row_f1(theirs), ours.predictions["topic"])
 
 
 def lever_table(
@@ -109,12 +125,29 @@ def variety(metrics: Metrics) -> dict[str, float]:
     return {"distinct": metrics["diversity"]["value"], "words": metrics["mean_words"]["value"]}
 
 
-def standing(runs: Mapping[str, Run], scores: Mapping[str, Doubles], rival: str) -> pd.DataFrame:
+def label(name: str) -> str:
+    """Write the name of a baseline or of the study's model for a sentence."""
+    base, _, changes = name.partition("+")
+    return LABELS.get(base, base) + (", re-ranked" if "reranked=True" in changes else "")
+
+
+def best_untrained(scores: Mapping[str, Doubles]) -> str:
+    """Return the name of the untrained baseline with the highest mean score: the rival."""
+    return max(UNTRAINED, key=lambda name: float(scores[name].mean()))
+
+
+def standing(
+    runs: Mapping[str, Run], scores: Mapping[str, Doubles], rival: str, topics: ArrayLike
+) -> pd.DataFrame:
     """Return Token F1, its distance to the rival, variety and length, a row a system."""
+
+    def distance(name: str) -> str:
+        return "" if name == rival else signed(gain(scores[name], scores[rival], topics))
+
     rows = {
-        name: {
+        label(name): {
             "Token F1": run.value("token_f1"),
-            f"minus {rival}": "" if name == rival else signed(gain(scores[name], scores[rival])),
+            "minus the rival": distance(name),
             **variety(run.metrics),
         }
         for name, run in runs.items()
@@ -147,9 +180,20 @@ def learnt_from(name: str, preset: str) -> dict[str, Any]:
     }
 
 
-def on_fraction(name: str, fraction: float) -> str:
-    """Return the name of a run on a fraction of the training pages, and of its spans."""
+def on_fraction(name: str, fraction: float, changes: str = "") -> str:
+    """Return the name of a run on a fraction of the training pages, and of its spans.
+
+    Args:
+        name: of the run on all pages.
+        fraction: of the pages.
+        changes: what else differs, as in an id of a variant.
+    """
     if fraction == 1:
         return name
-    spans = 0 if is_baseline(name) else int(find_experiment(name).pretrain * fraction)
-    return f"{name}+share={fraction:g}" + (f"+pretrain={spans}" if spans else "")
+    part = f"{name}+share={fraction:g}{changes}"
+    if is_baseline(name):
+        return part
+    experiment = find_experiment(name)
+    spans, stepped = int(experiment.pretrain * fraction), MIN_STEPS and not experiment.epochs
+    steps = f"+min_steps={MIN_STEPS}" if stepped else ""
+    return f"{part}+pretrain={spans}" if spans else part + steps

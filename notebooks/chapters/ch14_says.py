@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, isnan
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from chapters.ch11_baselines import gain
 from chapters.ch14_levers import Lever
-from chapters.ch14_scaling import LAWS, Law, fit
-from chapters.report import listed, moves, span
+from chapters.ch14_scaling import LAWS, doubling, meeting, pairs_needed
+from chapters.report import listed, moves, span, within
 from vec2slug_lib.common.vectors import Doubles
-from vec2slug_lib.evaluation.intervals import Interval
+from vec2slug_lib.evaluation.intervals import Interval, ratio_of
 
 
 def effect(interval: Interval) -> str:
@@ -29,38 +31,82 @@ def behind(gains: Mapping[str, Interval]) -> str:
 
 def sources_say(gains: Mapping[str, Interval], rival: str) -> str:
     """Write on how many sources the release is ahead of the rival, and where it is not."""
+    known = {source: gained for source, gained in gains.items() if not isnan(gained["low"])}
     ahead = [source for source, gained in gains.items() if gained["value"] > 0]
-    clear = [source for source, gained in gains.items() if gained["low"] > 0]
+    clear = [source for source, gained in known.items() if gained["low"] > 0]
     text = (
         f"Of {len(gains)} sources, the release is ahead of {rival} on {len(ahead)}, "
         f"measurably on {len(clear)}, and {behind(gains)}."
     )
     level_with = [
         f"{source} ({gained['value']:+.3f}, {span(gained)})"
-        for source, gained in gains.items()
+        for source, gained in known.items()
         if gained["value"] <= 0 <= gained["high"]
     ]
-    return text + (f" Behind within the noise: {listed(level_with)}." if level_with else "")
+    text += f" Behind within the noise: {listed(level_with)}." if level_with else ""
+    single = [source for source in gains if source not in known]
+    if not single:
+        return text
+    return f"{text} One topic has all pages of {listed(single)}, which decides nothing there."
 
 
-def answer(f1: float, ours: Doubles, theirs: Doubles, rival: str, behind_on: str) -> str:
+def mean_says(means: pd.DataFrame, sources: pd.Series, rival: str) -> str:
+    """Write how the release stands to the rival with each source counting alike.
+
+    Args:
+        means: as `source_means` returns them.
+        sources: of each test page.
+        rival: its name.
+    """
+    first = means.iloc[0]
+    verdicts = [moves(x, "ahead", "behind", "level with it") for x in means["difference"]]
+    listing = [
+        f"{word} with sources of {n} pages or more"
+        for n, word in zip(means.index, verdicts, strict=True)
+    ]
+    verdict = f"{verdicts[0]} whichever count" if len(set(verdicts)) == 1 else listed(listing)
+    largest, share = sources.mode()[0], sources.value_counts(normalize=True).max()
+    return (
+        f"The test pages are not balanced over their {first['sources']} sources: {largest} alone "
+        f"has {share:.0%} of them. With each source counting alike, the release has a Token F1 of "
+        f"{within(first['release'], 3)} and {rival} {within(first['rival'], 3)}. The level "
+        f"depends on which sources count, as the table shows. The release is {verdict}."
+    )
+
+
+def times(ours: Doubles, theirs: Doubles, topics: ArrayLike) -> Interval:
+    """Divide the mean of a system by that of another on the same pages, with an interval."""
+    counted = np.ones_like(ours, bool)[:, None]
+    return ratio_of([(ours[:, None], counted), (theirs[:, None], counted)], topics)
+
+
+def question(ours: Interval, rival: str) -> str:
+    """Write how the study's model, trained here, stands to the rival; ``ours`` minus it."""
+    phrases = ("is ahead of", "loses to", "is level with")
+    return f"{moves(ours, *phrases)} {rival}, which needs no training"
+
+
+def answer(
+    f1: float, ours: Doubles, theirs: Doubles, topics: ArrayLike, rival: str, behind_on: str
+) -> str:
     """Write the answer of the chapter.
 
     Args:
         f1: Token F1 of the release.
         ours: the same of each test page ``[N]``.
         theirs: that of the rival ``[N]``.
+        topics: the topic of each page.
         rival: its name.
         behind_on: where the release is behind, as `behind` says it.
     """
-    lead, ratio = gain(ours, theirs), ours.mean() / theirs.mean()
+    lead, ratio = gain(ours, theirs, topics), times(ours, theirs, topics)
     return (
         "Meaning that the embedder already has, and labels that cost nothing. With tables made of "
         "the embedder's own vectors of words, a bag-of-words head, spans of text read back, and a "
         "choice among candidates that the embedder re-ranks, a decoder of the study's small shape "
-        f"reaches a Token F1 of {f1:.3f}. That is {ratio:.2f} times the {theirs.mean():.3f} of "
-        f"{rival} (difference {lead['value']:+.3f}, {span(lead)}), and it is {behind_on} of "
-        "the larger sources."
+        f"reaches a Token F1 of {f1:.3f}. That is {within(ratio)} times the "
+        f"{theirs.mean():.3f} of the best untrained system, {rival} (difference "
+        f"{lead['value']:+.3f}, {span(lead)}), and it is {behind_on} of the larger sources."
     )
 
 
@@ -114,54 +160,90 @@ def levers_say(levers: Mapping[str, Lever], gains: Mapping[str, Interval]) -> st
     return text + (f" Worse: {listed(worse)}." if worse else "")
 
 
-def pairs_needed(pairs: Sequence[int], study: Doubles, ours: Doubles, law: Law) -> float:
-    """Return the pairs with which the study's recipe would be where ours is with all pairs."""
-    a, b = fit(pairs, study.mean(0), law)
-    return float(np.exp((law.link(ours.mean(0)[-1]) - a) / b))
-
-
-def meeting(pairs: Sequence[int], study: Doubles, ours: Doubles, law: Law) -> float | None:
-    """Return the pairs with which the study's recipe would be level with ours; None for never."""
-    (a, b), (c, d) = (fit(pairs, scores.mean(0), law) for scores in (study, ours))
-    return float(np.exp((c - a) / (b - d))) if b > d else None
-
-
 def reach(laws: pd.DataFrame, system: str) -> tuple[float, float]:
     """Return the least and the most that the laws expect of a system, intervals included."""
     cells = laws.loc[system, "score"]
     return min(cell["low"] for cell in cells), max(cell["high"] for cell in cells)
 
 
-def data_say(most: float, reported: float) -> str:
-    """Write whether pairs alone can account for the study's level.
+def endings_say(rows: Sequence[Mapping[str, Any]], pairs: Sequence[int], system: str) -> str:
+    """Write how many steps a system had at each size, and where validation ended them.
 
     Args:
-        most: Token F1 that the laws expect at most of the study's recipe with as many pairs.
-        reported: what the study found.
+        rows: as `all_endings` returns them.
+        pairs: sizes of the training set, in the same order.
+        system: its name.
     """
-    if most < reported:
+    least, most = (f"{pick(row['steps'] for row in rows):,}" for pick in (min, max))
+    text = f"{system.capitalize()} had {least} to {most} steps"
+    if all(row["scheduled"] for row in rows):
         return (
-            "Pairs alone then do not account for the study's level: the rest lies in what the "
-            "vectors hold, here 384 values of a page's first 256 tokens, and in the slugs "
-            "themselves."
+            f"{text}: a fixed number of epochs, over which its rate falls to zero. Whether more of "
+            "them would be better with few pairs was not tried."
         )
+    cut = [f"{size:,}" for size, row in zip(pairs, rows, strict=True) if not row["converged"]]
+    if not cut:
+        return f"{text}, at every size until the validation loss no longer fell."
     return (
-        "So the number of pairs can account for the study's level, and nothing here says that its "
-        "wider vectors hold what ours lack; its pages and slugs are others, though."
+        f"{text}. With {listed(cut)} pairs it ended by its number of epochs, and not because the "
+        "validation loss no longer fell: there it might be better for more steps, and what is "
+        "fitted to these points holds for training this short."
     )
 
 
-def meetings_say(pairs: Sequence[int], study: Doubles, ours: Doubles) -> str:
-    """Write with how many pairs the study's recipe would be level with ours, by each law."""
-    counts = {name: meeting(pairs, study, ours, law) for name, law in LAWS.items()}
-    return listed(
-        [
-            f"with {count / 1e6:.1f} million pairs by the law of the {name}"
-            if count
-            else f"never by the law of the {name}"
-            for name, count in counts.items()
-        ]
+def range_says(pairs: Sequence[int], grid: Mapping[str, Doubles], topics: ArrayLike) -> str:
+    """Write what pairs bring within the sizes that were measured.
+
+    Args:
+        pairs: sizes of the training set, P of them.
+        grid: by system, score of each test row at each size ``[N, P]``; the study's first, then
+            ours.
+        topics: the topic of each test row.
+    """
+    (name, study), (_, ours) = list(grid.items())[:2]
+    added = [f"{within(doubling(pairs, rows, topics), 3)} to {says}" for says, rows in grid.items()]
+    first, last = (gain(study[:, i], ours[:, i], topics) for i in (0, -1))
+    change = gain(study[:, -1] - study[:, 0], ours[:, -1] - ours[:, 0], topics)
+    distance = moves(change, "shrinks", "grows", "does not change measurably")
+    return (
+        f"From {pairs[0]:,} to {pairs[-1]:,} pairs, each doubling adds {listed(added)}. "
+        f"Beside ours, {name} is at {first['value']:+.3f} ({span(first)}) with the fewest and at "
+        f"{last['value']:+.3f} ({span(last)}) with all: the distance {distance}."
     )
+
+
+def level_says(reported: float, low: float, high: float, factor: float) -> str:
+    """Write what an extrapolation says of the study's level.
+
+    Args:
+        reported: Token F1 of the study.
+        low: what the laws expect at least.
+        high: what they expect at most.
+        factor: how many times as many pairs that is as were measured.
+    """
+    place = "above" if reported > high else "below" if reported < low else "within"
+    return (
+        f"The study's {reported:.3f} (reported), on its own data, lies {place} that. It is an "
+        f"extrapolation by a factor of {factor:.0f}, to where nothing was measured: whether the "
+        "number of pairs accounts for the study's level is not decided here."
+    )
+
+
+def count_says(count: Interval, measured: int) -> str:
+    """Write a number of pairs with its interval, and whether it was measured."""
+
+    def million(pairs: float) -> str:
+        return f"{pairs / 1e6:,.2g} million" if isfinite(pairs) and pairs < 1e12 else "never"
+
+    value, low, high = (million(count[key]) for key in ("value", "low", "high"))
+    if value == low == "never":
+        return "never"
+    ends = f"{low} to {high}" if value != "never" else f"{low} or more"
+    if count["low"] > measured:
+        ends += "; not reached within the range of the data"
+    elif count["high"] > measured:
+        ends += "; perhaps not reached within the range of the data"
+    return f"{value} {'' if value == 'never' else 'pairs '}({ends})"
 
 
 def scaling_says(
@@ -170,26 +252,33 @@ def scaling_says(
     laws: pd.DataFrame,
     target: int,
     reported: float,
+    topics: ArrayLike,
 ) -> str:
-    """Write what more pairs would bring.
+    """Write what the laws expect beyond the sizes that were measured.
 
     Args:
         pairs: sizes of the training set, P of them.
-        grid: by system, score of each test row at each size ``[N, P]``.
+        grid: as `range_says` has it.
         laws: as `fit_laws` returns them.
         target: pairs of the study.
         reported: Token F1 of its small release.
+        topics: the topic of each test row.
     """
-    study, ours = (grid[name] for name in ("the study's recipe", "ours"))
-    (low, high), (our_low, our_high) = (
-        reach(laws, says) for says in ("the study's recipe", "ours")
+    (name, study), (_, ours) = list(grid.items())[:2]
+    (low, high), (our_low, our_high) = (reach(laws, says) for says in list(grid)[:2])
+    needed, level = (
+        listed(
+            [
+                f"{count_says(statistic(pairs, study, ours, law, topics), pairs[-1])} by the "
+                f"law of the {key}"
+                for key, law in LAWS.items()
+            ]
+        )
+        for statistic in (pairs_needed, meeting)
     )
-    few, many = sorted(pairs_needed(pairs, study, ours, law) / 1e6 for law in LAWS.values())
     return (
-        f"With {target:,} pairs the laws expect {low:.3f} to {high:.3f} of the study's recipe, "
-        f"where the study found {reported:.3f} on its own data (reported). "
-        f"{data_say(high, reported)} To be where ours is with {pairs[-1]:,} pairs, the recipe "
-        f"would need {few:.1f} to {many:.1f} million of them by the two laws. Of ours they expect "
-        f"{our_low:.3f} to {our_high:.3f} at {target:,}. The recipe would be level with ours "
-        f"{meetings_say(pairs, study, ours)}."
+        f"With {target:,} pairs the laws expect {low:.3f} to {high:.3f} of {name}, and "
+        f"{our_low:.3f} to {our_high:.3f} of ours. "
+        f"{level_says(reported, low, high, target / pairs[-1])} To be where ours is with "
+        f"{pairs[-1]:,} pairs, {name} would need {needed}. The two would be level with {level}."
     )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 from chapters.ch11_baselines import row_f1
 from chapters.ch14_levers import on_fraction
@@ -17,7 +20,9 @@ from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vectors import Doubles
 from vec2slug_lib.evaluation import intervals
 from vec2slug_lib.evaluation.intervals import Interval, bootstrap
+from vec2slug_lib.evaluation.records import Run
 from vec2slug_lib.experiments.run import record
+from vec2slug_lib.experiments.table import find_experiment
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,19 @@ def curve(pairs: Sequence[float], parameters: tuple[Doubles, Doubles], law: Law)
 
 
 def extrapolate(
-    pairs: Sequence[float], rows: Doubles, law: Law, at: float
+    pairs: Sequence[float], rows: Doubles, law: Law, at: float, topics: ArrayLike
 ) -> dict[str, Interval | float]:
-    """Return a law's slope and its score at another size, with bootstrap intervals over test rows.
+    """Return a law's slope and its score at another size, with bootstrap intervals over topics.
 
-    The intervals know of the draw of the test rows alone, not of the training's seed nor of whether
-    the law holds.
+    The intervals know of the draw of the test topics alone, not of the training's seed nor of
+    whether the law holds.
 
     Args:
         pairs: sizes of the training set, P of them, P >= 2.
         rows: score of each test row at each size ``[N, P]``.
         law: one of `LAWS`.
         at: size to extrapolate to.
+        topics: the topic of each test row.
 
     Returns:
         ``slope`` and ``score`` as intervals, and ``misfit``: how far the law is at most from the
@@ -93,11 +99,109 @@ def extrapolate(
         raise Vec2SlugError(
             f"expected scores at two sizes or more, got {len(pairs)} sizes and {rows.shape}"
         )
-    slope = bootstrap(rows, lambda means: fit(pairs, means.T, law)[1])
-    score = bootstrap(rows, lambda means: curve([at], fit(pairs, means.T, law), law)[..., 0])
+    slope = bootstrap(rows, topics, lambda means: fit(pairs, means.T, law)[1])
+    score = bootstrap(
+        rows, topics, lambda means: curve([at], fit(pairs, means.T, law), law)[..., 0]
+    )
     means = rows.mean(0)
     misfit = float(np.abs(curve(pairs, fit(pairs, means, law), law) - means).max())
     return {"slope": slope, "score": score, "misfit": misfit}
+
+
+def doubling(pairs: Sequence[float], rows: Doubles, topics: ArrayLike) -> Interval:
+    """Compute what twice the pairs add to the score on average within the sizes measured."""
+    law = LAWS["logarithm"]
+    return bootstrap(rows, topics, lambda means: np.log(2) * fit(pairs, means.T, law)[1])
+
+
+def pairs_needed(
+    pairs: Sequence[float], study: Doubles, ours: Doubles, law: Law, topics: ArrayLike
+) -> Interval:
+    """Compute the pairs with which a system would be where another is with all pairs.
+
+    Args:
+        pairs: sizes of the training set, P of them.
+        study: score of each test row at each size ``[N, P]``, of the one that is to rise.
+        ours: the same of the other.
+        law: one of `LAWS`.
+        topics: the topic of each test row.
+
+    Returns:
+        Infinite where it would never be there.
+    """
+
+    def log_pairs(theirs: Doubles, means: Doubles) -> tuple[Doubles, Doubles]:
+        a, b = fit(pairs, theirs, law)
+        return law.link(means[..., -1]) - a, b
+
+    return _pairs_until(study, ours, topics, log_pairs)
+
+
+def meeting(
+    pairs: Sequence[float], study: Doubles, ours: Doubles, law: Law, topics: ArrayLike
+) -> Interval:
+    """Compute the pairs with which a system would be level with another; as `pairs_needed`."""
+
+    def log_pairs(theirs: Doubles, means: Doubles) -> tuple[Doubles, Doubles]:
+        (a, b), (c, d) = (fit(pairs, scores, law) for scores in (theirs, means))
+        return c - a, b - d
+
+    return _pairs_until(study, ours, topics, log_pairs)
+
+
+def _pairs_until(
+    study: Doubles,
+    ours: Doubles,
+    topics: ArrayLike,
+    log_pairs: Callable[[Doubles, Doubles], tuple[Doubles, Doubles]],
+) -> Interval:
+    """Compute exp(height / slope) with an interval; a slope of 0 or below gets there never."""
+
+    def inverse(means: Doubles) -> Doubles:  # so that never is a number, and resamples have order
+        height, slope = log_pairs(*np.split(means.T, 2, axis=-1))
+        logs = np.clip(-height / np.maximum(slope, 1e-12), -700, 700)
+        return np.where(slope > 0, np.exp(logs), 0)
+
+    rare = bootstrap(np.concatenate([study, ours], axis=1), topics, inverse)
+    value, high, low = (
+        1 / x if x > 1e-300 else inf for x in (rare["value"], rare["low"], rare["high"])
+    )
+    return {"value": value, "low": low, "high": high}
+
+
+def ending(run: Run) -> dict[str, Any]:
+    """Return how a training ended.
+
+    Returns:
+        ``steps``; ``since``, the evaluations since that with the lowest validation loss;
+        ``converged``, whether these were so many that they ended it; ``scheduled``, whether it
+        had a fixed number of epochs, which no validation ends.
+    """
+    history, settings = run.history, run.manifest["training"]
+    since = len(history) - 1 - int(history["val_loss"].argmin())
+    return {
+        "steps": int(history["step"].iloc[-1]),
+        "since": since,
+        "converged": since >= settings["patience"],
+        "scheduled": bool(find_experiment(run.manifest["experiment"]).epochs),
+    }
+
+
+def all_endings(name: str, fractions: Sequence[float], preset: str) -> list[dict[str, Any]]:
+    """Return how training ended on fractions of the training pages, smallest first."""
+    return [ending(record(on_fraction(name, fraction), preset)) for fraction in sorted(fractions)]
+
+
+def ending_table(
+    endings: Mapping[str, Sequence[Mapping[str, Any]]], pairs: Sequence[int]
+) -> pd.DataFrame:
+    """Return the steps of systems and the evaluations since their best, a row a size."""
+    columns = {}
+    for says, rows in endings.items():
+        columns[f"{says}: steps"] = [row["steps"] for row in rows]
+        if not all(row["scheduled"] for row in rows):
+            columns["evaluations since the lowest loss"] = [row["since"] for row in rows]
+    return pd.DataFrame(columns, pd.Index(sorted(pairs), name="training pairs"))
 
 
 def fraction_scores(name: str, fractions: Sequence[float], preset: str) -> Doubles:
@@ -109,20 +213,24 @@ def fraction_scores(name: str, fractions: Sequence[float], preset: str) -> Doubl
 def pairs_on(fractions: Sequence[float], preset: str) -> list[int]:
     """Return the numbers of training pages in fractions of them."""
     runs = [record(on_fraction("vote", fraction), preset) for fraction in fractions]
-    return [run.manifest["train_rows"] for run in runs]
+    return [int(run.manifest["train_rows"]) for run in runs]
 
 
-def scaling_figure(pairs: Sequence[int], grid: Mapping[str, Doubles], target: int) -> go.Figure:
+def scaling_figure(
+    pairs: Sequence[int], grid: Mapping[str, Doubles], target: int, topics: ArrayLike
+) -> go.Figure:
     """Draw scores over training pairs, and the laws fitted to them.
 
     Args:
         pairs: sizes of the training set, P of them.
         grid: by system, score of each test row at each size ``[N, P]``.
         target: size up to which the laws are drawn.
+        topics: the topic of each test row.
     """
     figure, ahead = go.Figure(), np.geomspace(pairs[0], target, 40)
     for (says, rows), colour in zip(grid.items(), COLOURS, strict=False):
-        points = pd.DataFrame(intervals.summarise({str(i): x for i, x in enumerate(rows.T)})).T
+        columns = {str(i): column for i, column in enumerate(rows.T)}
+        points = pd.DataFrame(intervals.summarise(columns, topics)).T
         group = {"legendgroup": says, "name": says}
         figure.add_scatter(
             x=pairs, y=points["value"], mode="markers", marker={"size": 9, "color": colour},
@@ -138,10 +246,12 @@ def scaling_figure(pairs: Sequence[int], grid: Mapping[str, Doubles], target: in
     return figure
 
 
-def fit_laws(pairs: Sequence[int], grid: Mapping[str, Doubles], target: int) -> pd.DataFrame:
+def fit_laws(
+    pairs: Sequence[int], grid: Mapping[str, Doubles], target: int, topics: ArrayLike
+) -> pd.DataFrame:
     """Fit both laws to each system: columns law, slope, score, misfit, indexed by system."""
     fits = [
-        {"system": says, "law": law.says, **extrapolate(pairs, rows, law, target)}
+        {"system": says, "law": law.says, **extrapolate(pairs, rows, law, target, topics)}
         for says, rows in grid.items()
         for law in LAWS.values()
     ]
