@@ -7,9 +7,13 @@ from collections.abc import Mapping
 import pandas as pd
 import plotly.graph_objects as go
 
+from chapters.ch03_collapse import best_constant, constant_f1
+from chapters.ch14_figures import slugs_with_word
 from chapters.figures import COLOURS, bars
-from chapters.report import moves, over_seeds, signed, span, within
-from vec2slug_lib.evaluation.intervals import Interval
+from chapters.report import listed, moves, over_seeds, signed, span, within
+from vec2slug_lib.common.slugs import MAX_WORDS
+from vec2slug_lib.data.dataset import Dataset
+from vec2slug_lib.evaluation.intervals import Interval, summarise
 from vec2slug_lib.experiments.table import find_experiment
 
 METRICS = {"token_f1": "Token F1", "words_new": "words", "unknown_new": "unknown last word"}
@@ -26,8 +30,51 @@ def changed_fields(variant: str) -> pd.DataFrame:
     return pd.DataFrame(changed).T.rename_axis("field")
 
 
-def cap_figure(caps: pd.DataFrame, by_cap: pd.DataFrame) -> go.Figure:
-    """Draw Token F1 by cap: the seeds, and their mean with its interval."""
+def constant_slug(train: Dataset, rows: Dataset) -> tuple[str, Interval]:
+    """Return the one slug that does best on the training pages, and its Token F1 on others.
+
+    Args:
+        train: the training pages, whose most frequent words it is made of.
+        rows: the pages on which it is scored, with an interval over topics.
+    """
+    ranked = slugs_with_word(train.slugs).index[:MAX_WORDS].tolist()
+    slug = best_constant(ranked, train.slugs)
+    scores = {"token_f1": constant_f1(slug, rows.slugs)}
+    return slug, summarise(scores, rows.pairs["cluster"])["token_f1"]
+
+
+def above_constant(by_cap: pd.DataFrame, constant: Interval) -> list[int]:
+    """List the caps whose mean over seeds is measurably above a constant slug, both ends counted.
+
+    Args:
+        by_cap: Token F1 of each cap with its interval over seeds.
+        constant: that of the slug with its interval over topics.
+    """
+    return [int(cap) for cap, row in by_cap.iterrows() if row["low"] > constant["high"]]
+
+
+def constant_says(by_cap: pd.DataFrame, slug: str, constant: Interval) -> str:
+    """Write whether the sweep's decoders are better than one slug for all pages."""
+    above = above_constant(by_cap, constant)
+    means = f"{by_cap['value'].min():.3f} to {by_cap['value'].max():.3f}"
+    text = (
+        f"One slug for all pages, `{slug}`, the best that the most frequent words make, has a "
+        f"Token F1 of {within(constant, 3)} on the same pages, over topics. The means of the caps "
+        f"are {means}. "
+    )
+    if not above:
+        return (
+            f"{text}So none of these decoders is measurably better than a constant, and what a cap "
+            "does to them says nothing of one that has learnt to read the vector."
+        )
+    if len(above) < len(by_cap):
+        caps = listed([str(cap) for cap in above])
+        return f"{text}Measurably better than the constant are those at {caps} tokens."
+    return f"{text}So all of them are measurably better than the constant."
+
+
+def cap_figure(caps: pd.DataFrame, by_cap: pd.DataFrame, constant: Interval) -> go.Figure:
+    """Draw Token F1 by cap: the seeds, their mean with its interval, and that of one slug."""
     figure = go.Figure()
     for seed, rows in caps.groupby("seed"):
         figure.add_scatter(
@@ -37,6 +84,10 @@ def cap_figure(caps: pd.DataFrame, by_cap: pd.DataFrame) -> go.Figure:
     figure.add_scatter(
         x=by_cap.index, y=by_cap["value"], error_y=bars(by_cap), mode="lines+markers", name="mean",
         line_color=COLOURS[6],
+    )  # fmt: skip
+    figure.add_hline(
+        y=constant["value"], line_dash="dot", annotation_text="one slug for all pages",
+        annotation_position="bottom right",
     )  # fmt: skip
     figure.update_layout(
         title="Token F1 by cap and seed", xaxis_title="cap, tokens", yaxis_title="Token F1",
@@ -65,11 +116,24 @@ def effect_table(effects: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).T.rename_axis("difference")
 
 
-def cap_answer(gained: Interval, seeds: int, top: int) -> str:
-    """Write what raising the cap to its highest value does."""
-    return (
+def cap_answer(gained: Interval, seeds: int, top: int, above: bool) -> str:
+    """Write what raising the cap to its highest value does, and whether it means anything.
+
+    Args:
+        gained: difference in Token F1 to the lowest cap.
+        seeds: how many.
+        top: the highest cap.
+        above: whether every cap is above a constant slug.
+    """
+    text = (
         f"Over {seeds} seeds, raising the cap from 10 to {top} in a small decoder "
         f"changes Token F1 by {gained['value']:+.3f} ({span(gained)}): it {moves(gained)}."
+    )
+    if above:
+        return text
+    return (
+        f"{text} Nothing follows for trained decoders: these are at the level of one slug for all "
+        "pages."
     )
 
 

@@ -7,6 +7,10 @@ import pytest
 from chapters import ch15_sweeps
 from chapters.report import over_seeds
 
+from vec2slug_lib.data import dataset
+
+CONSTANT = {"value": 0.05, "low": 0.04, "high": 0.06}
+
 
 @pytest.fixture
 def caps():
@@ -33,9 +37,35 @@ def test_effects_are_taken_within_seeds(caps):
     assert ch15_sweeps.seed_range(caps) == pytest.approx(0.2)
     by_cap = over_seeds(caps, "cap", "token_f1")
     assert ch15_sweeps.student_factor(caps, by_cap) == pytest.approx(4.303, abs=1e-3)
-    assert [trace.name for trace in ch15_sweeps.cap_figure(caps, by_cap).data] == [
+    assert [trace.name for trace in ch15_sweeps.cap_figure(caps, by_cap, CONSTANT).data] == [
         "seed 0", "seed 1", "seed 2", "mean",
     ]  # fmt: skip
+
+
+def test_a_constant_slug_is_the_floor():
+    by_cap = pd.DataFrame({10: (0.05, 0.04, 0.07), 24: (0.08, 0.07, 0.09)}).T
+    by_cap.columns = ["value", "low", "high"]
+    assert ch15_sweeps.above_constant(by_cap, CONSTANT) == [24]
+    says = ch15_sweeps.constant_says(by_cap, "the-of-and", CONSTANT)
+    assert "has a Token F1 of 0.050 (0.040 to 0.060) on the same pages" in says
+    assert says.endswith("Measurably better than the constant are those at 24 tokens.")
+    low, high = by_cap.loc[[10]], by_cap.loc[[24]]
+    says = ch15_sweeps.constant_says(low, "the-of-and", CONSTANT)
+    assert "none of these decoders is measurably better than a constant" in says
+    says = ch15_sweeps.constant_says(high, "the-of-and", CONSTANT)
+    assert says.endswith("So all of them are measurably better than the constant.")
+    gained = {"value": 0.001, "low": -0.001, "high": 0.003}
+    answer = ch15_sweeps.cap_answer(gained, 3, 24, above=False)
+    assert answer.endswith("these are at the level of one slug for all pages.")
+    answer = ch15_sweeps.cap_answer(gained, 3, 24, above=True)
+    assert answer.endswith("it does not change measurably.")
+
+
+def test_the_constant_slug_is_made_of_frequent_words():
+    data = dataset.load(limit=600)
+    slug, f1 = ch15_sweeps.constant_slug(data.part("train"), data.test_rows())
+    assert set(slug.split("-")) & {"the", "of", "and"}
+    assert f1["low"] < f1["value"] < f1["high"] < 0.2
 
 
 def test_a_wider_beam_by_reward(beams):
