@@ -1,9 +1,8 @@
-"""The attention analysis of a run, as a record: attention, logit lens and knockouts."""
+"""The attention analysis of a run, as a record: attention, logit lens, knockouts and swaps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +15,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from chapters.ch09_attention import attention_report, by_kind, lens_report
+from chapters.ch09_swaps import other_pages, swap
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vectors import Array, Floats
 from vec2slug_lib.data.dataset import Dataset
 from vec2slug_lib.evaluation import intervals, metrics
+from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import read_or_make
 from vec2slug_lib.experiments.decoding_variants import decoder_of, scored_rows
 from vec2slug_lib.experiments.run import record
@@ -56,6 +57,7 @@ class AnalysedModel:
     vectors: Floats
     slugs: list[str]
     references: list[str]
+    topics: list[Any]  # of the pages; pages that no one has clustered may have None
 
     @cached_property
     def strings(self) -> list[str]:
@@ -75,6 +77,7 @@ class AnalysedModel:
             vectors=self.vectors[rows],
             slugs=self.slugs[rows],
             references=self.references[rows],
+            topics=self.topics[rows],
         )
 
     def encode(self, slugs: Sequence[str]) -> Tensor:
@@ -82,8 +85,8 @@ class AnalysedModel:
         return encode_slugs(self.tokenizer, slugs, self.model.config.max_slug_tokens)
 
 
-class Knockout(NamedTuple):
-    """What a decoder does about N pages with some of its attention knocked out, or none."""
+class Outcome(NamedTuple):
+    """What a decoder does about N pages: whole, or with attention knocked out or swapped."""
 
     losses: Array  # nats, of the tokens that the whole model wrote, [N, T - 1]
     own: Array  # nats, of the tokens of the pages' own slugs
@@ -101,8 +104,10 @@ def analysed_run(experiment: str, preset: str = "book", rows: int = ROWS) -> Ana
     model, _ = decoder_of(run)
     pages, written = scored_rows(run), run.predictions
     tokenizer = load_tokenizer(run.folder / "tokenizer.json")
-    slugs, references = written["prediction"].tolist(), pages.pairs["slug"].tolist()
-    return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, references).first(rows)
+    slugs, topics = written["prediction"].tolist(), written["topic"].tolist()
+    return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, pages.slugs, topics).first(
+        rows
+    )
 
 
 def analysed_release(folder: Path | str, pages: Dataset) -> AnalysedModel:
@@ -118,8 +123,8 @@ def analysed_release(folder: Path | str, pages: Dataset) -> AnalysedModel:
     with tqdm(total=len(pages.pairs), desc="decoding", unit="slug", delay=2) as bar:
         strings = token_strings(tokenizer)
         predictions = predict(model, pages.vectors, strings, progress=bar.update)
-    slugs, references = [slug for slug, _ in predictions], pages.pairs["slug"].tolist()
-    return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, references)
+    slugs, topics = [slug for slug, _ in predictions], pages.pairs["cluster"].tolist()
+    return AnalysedModel(model.eval(), tokenizer, pages.vectors, slugs, pages.slugs, topics)
 
 
 def attention_analysis(
@@ -131,24 +136,30 @@ def attention_analysis(
 
 
 def analyse(analysed: AnalysedModel) -> dict[str, Any]:
-    """Measure attention, logit lens and knockouts, teacher-forced on what the model wrote.
+    """Measure attention, logit lens, knockouts and swaps, on what the model wrote.
 
     Returns:
-        ``rows``, ``merged`` (whether hyphens are part of words), ``attention`` (see
-        `attention_report`), ``lens`` (see `lens_report`), ``routing`` (heads as [layer, head],
-        both from 0), ``cuts`` (see `knockout_report`).
+        ``rows``, ``drawn_over`` (what intervals are drawn over), ``merged`` (whether hyphens are
+        part of words), ``attention`` (see `attention_report`), ``lens`` (see `lens_report`),
+        ``routing`` (heads as [layer, head], both from 0), ``cuts`` (see `knockout_report`),
+        ``swaps`` (see `swap_report`).
     """
-    vectors, marks = torch.from_numpy(analysed.vectors), analysed.marks
+    vectors, marks, topics = torch.from_numpy(analysed.vectors), analysed.marks, analysed.topics
     ids = analysed.encode(analysed.slugs)
-    attention = attention_report(analysed.model, vectors, ids, marks)
+    attention = attention_report(analysed.model, vectors, ids, marks, topics)
     routing = routing_heads(attention["heads"]["hyphen"])
+    whole = measure(analysed, ids)
     report = {
         "rows": len(ids),
+        "drawn_over": "topics",
         "merged": is_merged(analysed.strings),
         "attention": attention,
-        "lens": lens_report(analysed.model, vectors, ids, marks, analysed.strings),
+        "lens": lens_report(analysed.model, vectors, ids, marks, analysed.strings, topics),
         "routing": routing,
-        "cuts": knockout_report(analysed, ids, knockouts(analysed, routing)),
+        "cuts": knockout_report(
+            analysed, ids, whole, selections(analysed, routing) | random_heads(analysed, routing)
+        ),
+        "swaps": swap_report(analysed, ids, whole, selections(analysed, routing)),
     }
     return dict(rounded(report))
 
@@ -169,19 +180,20 @@ def routing_heads(heads: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     )
 
 
-def knockouts(
-    analysed: AnalysedModel, routing: Sequence[tuple[int, int]]
-) -> dict[str, Blocked | None]:
-    """Return knockouts by name, the whole model first: kinds of tokens, then heads."""
-    config, marks = analysed.model.config, analysed.marks
-    kinds = [("hyphen",), ("subword",), ("bos",), ("hyphen", "subword"), SOURCES]
-    chosen: dict[str, Blocked | None] = {"nothing": None}
-    for names in kinds:
-        label = " and ".join(names) if len(names) < len(SOURCES) else "everything"
-        chosen[label] = knock_out_kinds(config.num_heads, names, marks)
+def selections(analysed: AnalysedModel, routing: Sequence[tuple[int, int]]) -> dict[str, Blocked]:
+    """Return by name what is knocked out or swapped: kinds of tokens, then the routing heads."""
+    heads, chosen = analysed.model.config.num_heads, {}
+    for kinds in (("hyphen",), ("subword",), ("bos",), ("hyphen", "subword"), SOURCES):
+        label = " and ".join(kinds) if len(kinds) < len(SOURCES) else "everything"
+        chosen[label] = knock_out_kinds(heads, kinds, analysed.marks)
+    return chosen | {"routing heads": knock_out_heads(heads, routing)}
+
+
+def random_heads(analysed: AnalysedModel, routing: Sequence[tuple[int, int]]) -> dict[str, Blocked]:
+    """Draw several times as many heads as are called routing heads, from the others."""
+    config, chosen = analysed.model.config, {}
     heads = [(i, j) for i in range(config.num_layers) for j in range(config.num_heads)]
     others = [head for head in heads if head not in routing]
-    chosen["routing heads"] = knock_out_heads(config.num_heads, routing)
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(len(others))[: len(routing)]
         drawn = [others[i] for i in order]
@@ -190,49 +202,87 @@ def knockouts(
 
 
 def knockout_report(
-    analysed: AnalysedModel, ids: Tensor, chosen: Mapping[str, Blocked | None]
+    analysed: AnalysedModel, ids: Tensor, whole: Outcome, selected: Mapping[str, Blocked]
 ) -> dict[str, Any]:
     """Measure loss and greedy slugs without attention of some tokens or heads to the prefix.
 
     Args:
         analysed: the decoder and its pages.
         ids: what it wrote, ``[N, T]``.
-        chosen: knockouts by name, the whole model first.
+        whole: the outcome without a knockout.
+        selected: heads of tokens, by name.
 
     Returns:
-        Name of the knockout to its `knockout_effect`.
+        Name to `effect`; ``nothing`` is the whole model.
     """
-    own = analysed.encode(analysed.references)
-    kinds, own_kinds = (target_kinds(x, analysed.marks)[:, 1:].numpy() for x in (ids, own))
-    results: dict[str, Knockout] = {}
-    for name, blocked in tqdm(chosen.items(), "knocking out", unit="knockout", delay=2):
-        with knockout(analysed.model, blocked) if blocked else nullcontext():
-            results[name] = measure(analysed, ids, own)
-    whole = next(iter(results.values()))
+    outcomes = {"nothing": whole}
+    for name, blocked in tqdm(selected.items(), "knocking out", unit="knockout", delay=2):
+        with knockout(analysed.model, blocked):
+            outcomes[name] = measure(analysed, ids)
+    return {name: effect(analysed, ids, outcome, whole) for name, outcome in outcomes.items()}
+
+
+def swap_report(
+    analysed: AnalysedModel, ids: Tensor, whole: Outcome, selected: Mapping[str, Blocked]
+) -> dict[str, Any]:
+    """Measure loss and greedy slugs with another page's prefix for some tokens or heads.
+
+    Args:
+        analysed: the decoder and its pages.
+        ids: what it wrote, ``[N, T]``.
+        whole: the outcome without a swap.
+        selected: heads of tokens, by name.
+
+    Returns:
+        Name to `effect`, with ``other`` (Token F1 of the greedy slugs against the other page's own
+        slug) and ``gained`` (paired difference to the whole model's); ``nothing`` is the whole
+        model.
+    """
+    others = other_pages(analysed.topics)
+    pairs = np.concatenate([analysed.vectors, analysed.vectors[others]], axis=1)
+    outcomes = {"nothing": whole}
+    for name, chosen in tqdm(selected.items(), "swapping", unit="swap", delay=2):
+        with swap(analysed.model, chosen):
+            outcomes[name] = measure(replace(analysed, vectors=pairs), ids)
+    references = [analysed.references[i] for i in others]
     return {
-        name: knockout_effect(result, whole, kinds, own_kinds) for name, result in results.items()
+        name: effect(analysed, ids, outcome, whole) | follows(analysed, outcome, whole, references)
+        for name, outcome in outcomes.items()
     }
 
 
-def measure(analysed: AnalysedModel, ids: Tensor, own: Tensor) -> Knockout:
+def follows(
+    analysed: AnalysedModel, outcome: Outcome, whole: Outcome, references: Sequence[str]
+) -> dict[str, Interval]:
+    """Compare greedy slugs with those of the other pages, see `swap_report`."""
+    ours, theirs = (
+        {"f1": metrics.token_overlap(x.slugs.tolist(), references)[2]} for x in (outcome, whole)
+    )
+    return {
+        "other": intervals.summarise(ours, analysed.topics)["f1"],
+        "gained": intervals.compare(ours, theirs, analysed.topics)["f1"],
+    }
+
+
+def measure(analysed: AnalysedModel, ids: Tensor) -> Outcome:
     """Measure a decoder as it stands: losses of what it wrote and of the pages' slugs, and F1."""
-    vectors = torch.from_numpy(analysed.vectors)
+    vectors, own = torch.from_numpy(analysed.vectors), analysed.encode(analysed.references)
     losses, own_losses = (token_losses(analysed.model, vectors, x).numpy() for x in (ids, own))
     slugs = greedy_slugs(analysed)
     f1 = metrics.token_overlap(slugs, analysed.references)[2]
-    return Knockout(losses, own_losses, np.array(slugs), f1)
+    return Outcome(losses, own_losses, np.array(slugs), f1)
 
 
-def knockout_effect(
-    result: Knockout, whole: Knockout, kinds: Array, own_kinds: Array
+def effect(
+    analysed: AnalysedModel, ids: Tensor, outcome: Outcome, whole: Outcome
 ) -> dict[str, Any]:
-    """Compare a knockout with the whole model.
+    """Compare the outcome of a knockout or swap with that of the whole model.
 
     Args:
-        result: with the knockout.
+        analysed: the decoder and its pages.
+        ids: what the whole model wrote, ``[N, T]``.
+        outcome: with the knockout or swap.
         whole: without it.
-        kinds: of the tokens that the model wrote, see `target_kinds`, ``[N, T - 1]``.
-        own_kinds: the same of the pages' own slugs.
 
     Returns:
         ``loss`` (nats, mean over tokens), ``added`` (to the whole model's loss, paired, by kind of
@@ -240,17 +290,20 @@ def knockout_effect(
         ``f1`` (Token F1 of the greedy slugs), ``lost`` (paired difference to the whole model's),
         ``same`` (share of slugs unchanged), ``diversity``, ``slugs`` of the first pages.
     """
-    more, own_more = (result.losses - whole.losses)[None], (result.own - whole.own)[None]
-    added = by_kind(more, kinds, TARGETS) | by_kind(more, np.minimum(kinds, 0), ["all"])
-    slugs = result.slugs.tolist()
+    topics, own = analysed.topics, analysed.encode(analysed.references)
+    kinds, own_kinds = (target_kinds(x, analysed.marks)[:, 1:].numpy() for x in (ids, own))
+    more, own_more = (outcome.losses - whole.losses)[None], (outcome.own - whole.own)[None]
+    every, own_every = np.minimum(kinds, 0), np.minimum(own_kinds, 0)
+    added = by_kind(more, kinds, TARGETS, topics) | by_kind(more, every, ["all"], topics)
+    slugs = outcome.slugs.tolist()
     return {
-        "loss": float(result.losses.sum() / (kinds >= 0).sum()),
+        "loss": float(outcome.losses.sum() / (kinds >= 0).sum()),
         "added": {kind: layers[0] for kind, layers in added.items()},
-        "reference": by_kind(own_more, np.minimum(own_kinds, 0), ["all"])["all"][0],
-        "f1": intervals.summarise({"f1": result.f1})["f1"],
-        "lost": intervals.compare({"f1": result.f1}, {"f1": whole.f1})["f1"],
-        "same": float(np.mean(result.slugs == whole.slugs)),
-        "diversity": intervals.diversity(slugs)["value"],
+        "reference": by_kind(own_more, own_every, ["all"], topics)["all"][0],
+        "f1": intervals.summarise({"f1": outcome.f1}, topics)["f1"],
+        "lost": intervals.compare({"f1": outcome.f1}, {"f1": whole.f1}, topics)["f1"],
+        "same": float(np.mean(outcome.slugs == whole.slugs)),
+        "diversity": len(set(slugs)) / len(slugs),
         "slugs": slugs[:5],
     }
 

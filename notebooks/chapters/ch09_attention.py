@@ -1,6 +1,6 @@
 """Reports of attention (chapter 9) and of the logit lens (chapter 10) over many rows.
 
-Means are over tokens, intervals over pages: the tokens of a page are drawn together.
+Means are over tokens, intervals over topics: the tokens of all pages of a topic are drawn together.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from chapters.ch09_claims import PLACES, claim_report, hyphen_places
 from vec2slug_lib.common.slugs import STOPWORDS
 from vec2slug_lib.common.vectors import Array, Bools
 from vec2slug_lib.common.vocabulary import EOS, PAD
@@ -33,10 +35,12 @@ BINS = 20  # of a distribution of shares
 EXAMPLES = 8  # tokens shown layer by layer
 
 
-def by_kind(values: Array, kinds: Array, names: Sequence[str]) -> dict[str, list[Interval]]:
+def by_kind(
+    values: Array, kinds: Array, names: Sequence[str], topics: ArrayLike
+) -> dict[str, list[Interval]]:
     """Compute means by kind of token and layer: values ``[L, N, T]``, kinds ``[N, T]``."""
     return {
-        name: [mean_over(layer, kinds == kind) for layer in values]
+        name: [mean_over(layer, kinds == kind, topics) for layer in values]
         for kind, name in enumerate(names)
         if (kinds == kind).any()
     }
@@ -68,7 +72,9 @@ def routes(ids: Tensor, marks: Tensor) -> Tensor:
     return torch.cat([torch.zeros(n, t, 1, dtype=torch.long), kinds], dim=2)
 
 
-def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor) -> dict[str, Any]:
+def attention_report(
+    model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor, topics: ArrayLike
+) -> dict[str, Any]:
     """Measure the attention of tokens by their kind and by layer.
 
     Args:
@@ -76,6 +82,7 @@ def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor
         vectors: unit rows ``[N, input_dim]``.
         ids: of the slugs, ``[N, T]``.
         marks: see `hyphen_marks`.
+        topics: the topic of each page.
 
     Returns:
         ``prefix`` (kind to the share of attention that goes to the prefix, an interval a layer),
@@ -84,7 +91,7 @@ def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor
         a layer), ``heads`` (kind to the share of every head, ``[L][heads]``), ``spread`` (hyphens
         and subwords: ``quartiles [L][3]`` and ``counts [L][BINS]``), ``places`` (first, middle and
         last hyphen), ``entropy`` (bits, as ``prefix``), ``routing`` (kind to route to a share a
-        layer) and ``counts`` (tokens of each kind).
+        layer), ``counts`` (tokens of each kind) and what `claim_report` returns.
     """
     weights = trace_attention(model, vectors, ids).attention[:, :, :, 1:]  # from tokens only
     kinds, nexts = source_kinds(ids, marks).numpy(), target_kinds(ids, marks)[:, 1:].numpy()
@@ -96,16 +103,17 @@ def attention_report(model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor
     even = 1 / np.arange(2, ids.shape[1] + 2) + np.zeros(ids.shape)
     heads = weights[..., 0].permute(0, 2, 1, 3).numpy()
     return {
-        "prefix": by_kind(prefix, kinds, SOURCES),
-        "writes": by_kind(prefix[:, :, :-1], nexts, TARGETS),
+        "prefix": by_kind(prefix, kinds, SOURCES, topics),
+        "writes": by_kind(prefix[:, :, :-1], nexts, TARGETS, topics),
         "even": {name: float(even[rows].mean()) for name, rows in present.items()},
-        "ratio": [ratio_of([(layer, hyphens), (layer, subwords)]) for layer in prefix],
+        "ratio": [ratio_of([(layer, hyphens), (layer, subwords)], topics) for layer in prefix],
         "heads": {name: heads[:, :, rows].mean(-1).tolist() for name, rows in present.items()},
         "spread": {"hyphen": spread(prefix, hyphens), "subword": spread(prefix, subwords)},
-        "places": places(prefix, hyphens),
-        "entropy": by_kind(entropy, kinds, SOURCES),
+        "places": by_kind(prefix, hyphen_places(hyphens), PLACES, topics),
+        "entropy": by_kind(entropy, kinds, SOURCES, topics),
         "routing": routing(weights.mean(2), routes(ids, marks), present),
         "counts": {name: int(rows.sum()) for name, rows in present.items()},
+        **claim_report(prefix, heads, hyphens, topics),
     }
 
 
@@ -135,16 +143,13 @@ def spread(prefix: Array, chosen: Array) -> dict[str, Any]:
     }
 
 
-def places(prefix: Array, hyphens: Array) -> dict[str, list[Interval]]:
-    """Compute the share on the prefix of a slug's first, middle and last hyphens, by layer."""
-    number = np.cumsum(hyphens, axis=1)
-    total = number[:, -1:]
-    kinds = np.where(number == total, 2, np.where(number == 1, 0, 1))
-    return by_kind(prefix, np.where(hyphens & (total > 1), kinds, -1), ("first", "middle", "last"))
-
-
 def lens_report(
-    model: Decoder, vectors: Tensor, ids: Tensor, marks: Tensor, strings: Sequence[str]
+    model: Decoder,
+    vectors: Tensor,
+    ids: Tensor,
+    marks: Tensor,
+    strings: Sequence[str],
+    topics: ArrayLike,
 ) -> dict[str, Any]:
     """Measure at which layer the logit lens shows the written token, by its kind.
 
@@ -154,6 +159,7 @@ def lens_report(
         ids: of the slugs, ``[N, T]``.
         marks: see `hyphen_marks`.
         strings: the vocabulary.
+        topics: the topic of each page.
 
     Returns:
         ``probability``, ``rank`` (logarithm to base 10 of 1 + rank) and ``leads`` (share of tokens
@@ -172,14 +178,15 @@ def lens_report(
     settled = layers - np.cumprod(leads[::-1], axis=0).sum(0)
     stop = np.array([token.removeprefix("-") in STOPWORDS for token in strings])
     leading = torch.cat([traced.leader, ids[None, :, 1:]]).numpy()
+    agrees = (leading[:-1] == leading[-2]).astype(float)
     return {
-        "probability": by_kind(traced.probability.numpy(), kinds, TARGETS),
-        "rank": by_kind(np.log10(1 + rank), kinds, TARGETS),
-        "leads": by_kind(leads.astype(float), kinds, TARGETS),
+        "probability": by_kind(traced.probability.numpy(), kinds, TARGETS, topics),
+        "rank": by_kind(np.log10(1 + rank), kinds, TARGETS, topics),
+        "leads": by_kind(leads.astype(float), kinds, TARGETS, topics),
         "first": shares(first, kinds, TARGETS, layers + 1),
         "settled": shares(settled, kinds, TARGETS, layers + 1),
-        "agrees": by_kind((leading[:-1] == leading[-2]).astype(float), kinds, TARGETS),
-        "stopwords": by_kind(stop[leading].astype(float), kinds, TARGETS),
+        "agrees": by_kind(agrees, kinds, TARGETS, topics),
+        "stopwords": by_kind(stop[leading].astype(float), kinds, TARGETS, topics),
         "leaders": leader_shares(leader_kinds(traced.leader, ids, marks).numpy(), kinds),
         "counts": {name: int((kinds == k).sum()) for k, name in enumerate(TARGETS)},
         "examples": late_tokens(traced.leader, ids, settled == layers - 1, strings),

@@ -10,7 +10,7 @@ import pandas as pd
 
 from chapters.ch09_figures import Analysis, over_layers
 from chapters.ch09_knockouts import cost, random_costs
-from chapters.report import signed, within
+from chapters.report import moves, signed, within
 from vec2slug_lib.evaluation import intervals, metrics
 from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import Run
@@ -37,6 +37,7 @@ def inputs_table(inputs: Mapping[str, Trained]) -> pd.DataFrame:
     rows = [
         {
             "input": label,
+            "epochs": run.manifest["result"]["epochs"],
             "Token F1, test": run.value("token_f1"),
             "share of hyphens, layer 1": analysis["attention"]["prefix"]["hyphen"][0]["value"],
             "largest of a head there": max(analysis["attention"]["heads"]["hyphen"][0]),
@@ -48,13 +49,21 @@ def inputs_table(inputs: Mapping[str, Trained]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("input")
 
 
-def inputs_findings(loud: Trained, calm: Trained) -> dict[str, object]:
-    """Return what the page says of the study's loud input and of our calm one."""
-    run, analysis = loud
-    first, ratios = (
-        analysis["attention"],
-        [over_layers(a["attention"]["ratio"]) for _, a in (loud, calm)],
-    )
+def beyond_seeds(difference: Interval, seeds: float, rises: str, falls: str, stays: str) -> str:
+    """Say what a difference between two trainings tells, nothing if seeds alone may differ so."""
+    return stays if abs(difference["value"]) <= seeds else moves(difference, rises, falls, stays)
+
+
+def inputs_findings(loud: Trained, calm: Trained, seeds: float) -> dict[str, object]:
+    """Return what the page says of the study's loud input and of our calm one.
+
+    Args:
+        loud: the run with the study's input, and its analysis.
+        calm: the run with scaled input, and its analysis.
+        seeds: how far Token F1 moves with the seed alone.
+    """
+    first = loud[1]["attention"]
+    ratios = [over_layers(analysis["attention"]["ratio"]) for _, analysis in (loud, calm)]
     peaks = [int(ratio["value"].idxmax()) for ratio in ratios]
     moved = peaks[0] == 1 and ratios[0]["low"].iloc[0] > 1 and peaks[1] > 1
     return {
@@ -62,8 +71,20 @@ def inputs_findings(loud: Trained, calm: Trained) -> dict[str, object]:
         "loud_peak": peaks[0],
         "calm_peak": peaks[1],
         "loud_head": max(first["heads"]["hyphen"][0]),
-        "loud_f1": run.value("token_f1"),
-        "input_verdict": "The input moves the layer at which the vector is read"
+        "loud_f1": loud[0].value("token_f1"),
+        "calm_f1": calm[0].value("token_f1"),
+        "input_quality": beyond_seeds(
+            f1_difference(loud[0], calm[0]),
+            seeds,
+            "It writes better than the other, so the layer is not for want of learning",
+            "It writes worse than the other, so it is a hint about the layer and none about the "
+            "study's strength of effect",
+            "In quality the two do not differ by more than another seed might bring",
+        ),
+        "input_verdict": "The input moves the layer at which the vector is read: a reason that "
+        "fits, though not tested, is that loud positions let a head find the prefix by its place "
+        "alone, before anything has been computed, while small ones leave the first layer to the "
+        "neighbours and the reading to the next"
         if moved
         else "The input does not explain the study's layer 1",
     }
@@ -78,6 +99,7 @@ def vocabularies_table(vocabularies: Mapping[str, Trained]) -> pd.DataFrame:
         rows.append(
             {
                 "vocabulary": label,
+                "epochs": run.manifest["result"]["epochs"],
                 "Token F1": run.value("token_f1"),
                 "95 %": "{low:.3f} to {high:.3f}".format(**run.metrics["token_f1"]),
                 "distinct": f"{run.value('diversity'):.1%}",
@@ -158,6 +180,7 @@ def control_findings(apart: Analysis, merged: Analysis) -> dict[str, object]:
     heads = merged["attention"]["heads"]["hyphen"][layer]
     return {
         "control_verdict": control_verdict(merged, kinds),
+        "control_conclusion": control_conclusion(merged, kinds),
         "merged_layer": layer + 1,
         "merged_first": most(merged, "hyphen"),
         "merged_later": most(merged, kinds[-1]),
@@ -172,20 +195,39 @@ def control_findings(apart: Analysis, merged: Analysis) -> dict[str, object]:
     }
 
 
-def control_verdict(merged: Analysis, kinds: Sequence[str]) -> str:
-    """Say whether tokens of all these kinds attend to the prefix, twice what is even or more."""
+def spreads(merged: Analysis, kinds: Sequence[str]) -> bool:
+    """Tell whether tokens of all these kinds attend to the prefix, twice what is even or more."""
     even = merged["attention"]["even"]
-    if all(most(merged, kind) > 2 * even[kind] for kind in kinds):
+    return all(most(merged, kind) > 2 * even[kind] for kind in kinds)
+
+
+def control_verdict(merged: Analysis, kinds: Sequence[str]) -> str:
+    """Say whether attention to the prefix spreads over all kinds of token."""
+    if spreads(merged, kinds):
         return "The attention moves into the words, and spreads over all of their tokens."
     return "The attention does not move into all tokens of the words."
+
+
+def control_conclusion(merged: Analysis, kinds: Sequence[str]) -> str:
+    """Conclude what the hyphen is to a decoder."""
+    if spreads(merged, kinds):
+        return (
+            "So the hyphen is not what makes a decoder read. It is a position with nothing else to "
+            "do, and where there is one, reading can gather there."
+        )
+    return "So reading needs a place of its own, and with the hyphens some of it goes."
 
 
 def merged_heads_findings(merged: Analysis) -> dict[str, object]:
     """Return what the page says of the heads where hyphens are merged with words."""
     routing, random = cost(merged, "routing heads")["value"], random_costs(merged)
+    gone = routing <= max(random)
     return {
+        "labour": "What is gone is the division of labour"
+        if gone
+        else "A division of labour between the heads is left",
         "no_switchboard": "no more than as many random others do"
-        if routing <= max(random)
+        if gone
         else "more than any draw of as many random others does",
         "merged_routing": routing,
         "merged_random": float(np.mean(random)),
@@ -194,8 +236,32 @@ def merged_heads_findings(merged: Analysis) -> dict[str, object]:
 
 def f1_difference(ours: Run, theirs: Run) -> Interval:
     """Compute the paired difference in Token F1 of two runs on the same pages."""
+    sides = [run.predictions for run in (ours, theirs)]
     ours_f1, theirs_f1 = (
         metrics.token_overlap(known["prediction"].tolist(), known["slug"].tolist())[2]
-        for known in (ours.predictions, theirs.predictions)
+        for known in sides
     )
-    return intervals.compare({"f1": ours_f1}, {"f1": theirs_f1})["f1"]
+    return intervals.compare({"f1": ours_f1}, {"f1": theirs_f1}, sides[0]["topic"])["f1"]
+
+
+def price_findings(merged: Run, plain: Run, seeds: float) -> dict[str, object]:
+    """Return what the page says of merging as a vocabulary.
+
+    Args:
+        merged: the run with the merged vocabulary.
+        plain: the run with hyphens apart.
+        seeds: how far Token F1 moves with the seed alone.
+    """
+    change = f1_difference(merged, plain)
+    longer = merged.value("mean_words") - plain.value("mean_words")
+    level = "neither a gain nor a loss that another seed need leave standing"
+    return {
+        "control_gain": beyond_seeds(change, seeds, "a gain", "a loss", level),
+        "control_price": signed(change),
+        "seeds": seeds,
+        "longer": longer,
+        "longer_why": "One reason for the length may be that the recipe's label smoothing gives a "
+        "little probability to every token, and most tokens of this vocabulary begin a word."
+        if longer > 0
+        else "",
+    }

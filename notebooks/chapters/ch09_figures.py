@@ -10,7 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from chapters.ch09_attention import BINS, ROUTES
-from chapters.report import listed
+from chapters.ch09_claims import MOST, heads_at_layer_one, place_effect, reported_place_effect
+from chapters.report import listed, within
 from vec2slug_lib.evaluation.intervals import Interval
 
 Analysis = Mapping[str, Any]  # of a model, see `analyse`
@@ -189,7 +190,12 @@ def prefix_findings(analysis: Analysis, layer: int) -> dict[str, object]:
     """Return what the page says of attention on the prefix, at layer 1 and at another."""
     attention = analysis["attention"]
     first, top = attention["ratio"][0], attention["ratio"][layer - 1]
-    more = "more" if first["low"] > 1 else "less" if first["high"] < 1 else "neither more nor less"
+    if layer == 1:
+        switchboard = "Nowhere do hyphens attend to it more than there"
+    elif top["low"] > 1:
+        switchboard = f"The switchboard is there all the same, at layer {layer}"
+    else:
+        switchboard = f"Nor is there a switchboard at layer {layer}, where hyphens attend most"
     return {
         "reported_ratio": float(REPORTED.loc[1, "hyphen"] / REPORTED.loc[1, "subword"]),
         "pages": analysis["rows"],
@@ -197,7 +203,8 @@ def prefix_findings(analysis: Analysis, layer: int) -> dict[str, object]:
         "subwords": attention["counts"]["subword"],
         "first_ratio": first["value"],
         "first_span": f"{first['low']:.2f} to {first['high']:.2f}",
-        "looks": more,
+        "looks": beside_one(first, "more", "less", "neither more nor less"),
+        "switchboard": switchboard,
         "peak": layer,
         "peak_ratio": top["value"],
         "peak_span": f"{top['low']:.2f} to {top['high']:.2f}",
@@ -208,18 +215,71 @@ def prefix_findings(analysis: Analysis, layer: int) -> dict[str, object]:
     }
 
 
-def spread_findings(attention: Attention, layer: int) -> dict[str, str]:
+def beside_one(ratio: Interval, above: str, below: str, level: str) -> str:
+    """Say on which side of one the interval of a ratio lies, or that it holds one."""
+    return above if ratio["low"] > 1 else below if ratio["high"] < 1 else level
+
+
+def spread_findings(analysis: Analysis, layer: int) -> dict[str, str]:
     """Return what the page says of single hyphens at a layer."""
+    attention = analysis["attention"]
     low, _, high = attention["spread"]["hyphen"]["quartiles"][layer - 1]
     places = [rows[layer - 1]["value"] for rows in attention["places"].values()]
     return {
         "quartiles": f"{low:.3f} to {high:.3f}",
-        "places": ", ".join(f"{value:.3f}" for value in places),
+        "places": ", ".join(f"{value:.3f}" for value in places) or "no values, having no siblings",
+        "place_effect": place_verdict(analysis, layer),
     }
+
+
+def place_verdict(analysis: Analysis, layer: int) -> str:
+    """Say how a slug's last hyphen differs from its first beyond the positions it has in sight."""
+    effects = {i: place_effect(analysis, i) for i in sorted({1, layer})}
+    if np.isnan(effects[1]["value"]):
+        return "What is left then, the record of this model does not hold yet."
+    said = [
+        f"{within(effect)} times the first's at layer {i}, "
+        + beside_one(
+            effect,
+            "so it favours the prefix more",
+            "so it favours the prefix less",
+            "which is no measurable difference",
+        )
+        for i, effect in effects.items()
+    ]
+    return (
+        f"Counted so, the last hyphen's is {'; '.join(said)}. The study's own figures would come "
+        f"to {reported_place_effect(analysis):.1f} at its layer 1, if its hyphens stood where ours "
+        "do."
+    )
 
 
 def routing_findings(analysis: Analysis) -> dict[str, object]:
     """Return what the page says of the routing heads."""
     layers = [layer + 1 for layer, _ in analysis["routing"]]
     where = [f"{layers.count(i)} at layer {i}" for i in sorted(set(layers))]
-    return {"routing_where": listed(where), "routing_count": len(layers)}
+    return {
+        "routing_where": listed(where),
+        "routing_count": len(layers),
+        "heads_at_one": heads_at_layer_one(analysis)["value"],
+        "heads_of_layer": len(analysis["attention"]["heads"]["hyphen"][0]),
+        "heads_reported": sum(share > MOST for share in REPORTED_HEADS),
+    }
+
+
+def drawn_over(analyses: Mapping[str, Analysis]) -> str:
+    """Say what the intervals of several models' analyses are drawn over, pages or topics."""
+    names: dict[str, list[str]] = {}
+    for name, analysis in analyses.items():
+        names.setdefault(analysis.get("drawn_over", "pages"), []).append(name)
+    if len(names) == 1:
+        said = f"drawn over {next(iter(names))}"
+    else:
+        parts = [f"over {kind} for {listed(each)}" for kind, each in names.items()]
+        said = f"drawn {'; '.join(parts)}"
+    if "pages" not in names:
+        return f"{said}, since pages of one topic are alike"
+    return (
+        f"{said}. Over pages they are too narrow as soon as other topics are meant, since pages of "
+        "one topic are alike"
+    )

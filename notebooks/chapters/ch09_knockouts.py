@@ -1,4 +1,4 @@
-"""Chapter 9 in tables and figures: what decoders lose when attention to the prefix is knocked out.
+"""Chapter 9 in tables and figures: what decoders lose without the prefix, or with another page's.
 
 In records a knockout is called a cut; costs are nats added to the loss of a word's first subword.
 """
@@ -14,21 +14,24 @@ import plotly.graph_objects as go
 
 from chapters.ch09_figures import Analysis
 from chapters.figures import bars
-from chapters.report import listed, signed, within
+from chapters.report import listed, moves, signed, within
 from vec2slug_lib.evaluation.intervals import Interval
 
 Cuts = Mapping[str, Any]  # of an analysis, see `knockout_report`
+Beside = Mapping[str, Analysis]  # models by name
 
 TABULATED = (
     "nothing", "hyphen", "subword", "bos", "hyphen and subword", "everything", "routing heads",
 )  # fmt: skip
 DRAWN = ["hyphen", "subword", "bos", "routing heads"]
 WRITTEN = ("nothing", "hyphen", "subword", "everything")
+REPORTS = ("cuts", "swaps")
+SWAPPED = ("hyphen", "subword", "bos", "routing heads", "everything")
 
 
-def cost(analysis: Analysis, knockout: str) -> Interval:
-    """Return what a knockout adds to the loss of a first subword, in nats."""
-    added: Interval = analysis["cuts"][knockout]["added"]["first subword"]
+def cost(analysis: Analysis, name: str, report: str = "cuts") -> Interval:
+    """Return what a knockout, or one of the ``swaps``, adds to the loss of a first subword."""
+    added: Interval = analysis[report][name]["added"]["first subword"]
     return added
 
 
@@ -121,15 +124,36 @@ def draws_alt(draws: pd.DataFrame) -> str:
     )
 
 
+def hyphens_lose_more(analysis: Analysis, report: str) -> bool:
+    """Tell whether a knockout, or one of the ``swaps``, costs more for hyphens than subwords."""
+    hyphen, subword = (cost(analysis, kind, report) for kind in ("hyphen", "subword"))
+    return hyphen["low"] > max(0, subword["high"])
+
+
 def reading_verdict(analysis: Analysis) -> str:
-    """Say whether the knockout of hyphens costs more than that of subwords."""
-    if cost(analysis, "hyphen")["low"] > max(0, cost(analysis, "subword")["high"]):
+    """Say what hyphens lose more by than subwords: a missing prefix, or another page's."""
+    missing = hyphens_lose_more(analysis, "cuts")
+    if "swaps" not in analysis:
         return (
-            "Routing through hyphens is how this model reads the vector, not only where it attends"
+            "Hyphens lose more by a missing prefix than subwords do"
+            if missing
+            else "Hyphens lose no more by a missing prefix than subwords do, so here attention is "
+            "no proof of reading"
+        )
+    if hyphens_lose_more(analysis, "swaps"):
+        return (
+            "Hyphens are where this model reads the page: it loses more at them than at subwords, "
+            "by a missing prefix and by another page's"
+            if missing
+            else "Another page's prefix costs more at hyphens than at subwords, a missing one does "
+            "not"
         )
     return (
-        "The knockout of hyphens does not cost more than that of subwords: in this model attention "
-        "is no proof of reading"
+        "Hyphens lose more by a missing prefix than subwords do, but not by another page's: what "
+        "they need is a prefix, whichever it is"
+        if missing
+        else "Neither a missing prefix nor another page's costs more at hyphens than at subwords, "
+        "so here attention is no proof of reading"
     )
 
 
@@ -175,11 +199,112 @@ def answer(name: str, analysis: Analysis, layer: int) -> str:
         f"knocked out for hyphens alone, attention to the prefix costs {hyphen:.2f} nats on a "
         f"word's first subword, and Token F1 goes from {cuts['nothing']['f1']['value']:.3f} to "
         f"{cuts['hyphen']['f1']['value']:.3f}; for subwords alone, {subword:.2f} nats and "
-        f"{cuts['subword']['f1']['value']:.3f}."
+        f"{cuts['subword']['f1']['value']:.3f}.{swap_answer(analysis)}"
     )
 
 
-def models_table(beside: Mapping[str, Analysis]) -> pd.DataFrame:
+def swap_answer(analysis: Analysis) -> str:
+    """Add to the answer what another page's prefix costs, where a record knows it."""
+    if "swaps" not in analysis:
+        return ""
+    hyphen, subword = (cost(analysis, kind, "swaps")["value"] for kind in ("hyphen", "subword"))
+    return f" With another page's prefix instead, it is {hyphen:.2f} and {subword:.2f} nats."
+
+
+def swapped_models(beside: Beside) -> dict[str, Analysis]:
+    """Return the models whose records hold swaps."""
+    return {name: analysis for name, analysis in beside.items() if "swaps" in analysis}
+
+
+def swaps_table(beside: Beside) -> pd.DataFrame:
+    """Tabulate knockouts beside swaps: nats added to a first subword, and Token F1.
+
+    The last column is the change in Token F1 with the slug of the page that the prefix comes from.
+    Where no record holds a swap, one row says so.
+    """
+    rows = [
+        {
+            "model": name,
+            "for": kind,
+            "knocked out: nats": signed(cost(analysis, kind)),
+            "Token F1, knocked out": analysis["cuts"][kind]["f1"]["value"],
+            "another's: nats": signed(cost(analysis, kind, "swaps")),
+            "Token F1, another's": analysis["swaps"][kind]["f1"]["value"],
+            "change with the other's slug": signed(analysis["swaps"][kind]["gained"]),
+        }
+        for name, analysis in swapped_models(beside).items()
+        for kind in SWAPPED
+    ]
+    return pd.DataFrame(rows or [{"model": "none has been measured yet"}]).set_index("model")
+
+
+def swaps_figure(beside: Beside) -> go.Figure:
+    """Draw what a missing prefix and another page's add to the loss of a first subword."""
+    figure = go.Figure()
+    for name, analysis in swapped_models(beside).items():
+        for report, label in (("cuts", "knocked out"), ("swaps", "another page's")):
+            costs = [cost(analysis, kind, report) for kind in SWAPPED]
+            points = pd.DataFrame(costs, index=SWAPPED)
+            figure.add_bar(
+                x=SWAPPED, y=points["value"], error_y=bars(points), name=f"{name}, {label}"
+            )
+    return figure.update_layout(
+        title="Without the prefix, or with another page's", xaxis_title="for",
+        yaxis_title="nats added to a first subword",
+    )  # fmt: skip
+
+
+def swaps_alt(beside: Beside) -> str:
+    """Describe `swaps_figure`."""
+    parts = [
+        f"{name}, {kind}: {cost(analysis, kind)['value']:+.2f} knocked out, "
+        f"{cost(analysis, kind, 'swaps')['value']:+.2f} with another page's"
+        for name, analysis in swapped_models(beside).items()
+        for kind in ("hyphen", "subword")
+    ]
+    return f"Pairs of bars, in nats. {'; '.join(parts) or 'None has been measured yet'}."
+
+
+def swap_findings(beside: Beside) -> dict[str, str]:
+    """Return what the page says of swaps."""
+    swapped = swapped_models(beside)
+    lacking = [name for name in beside if name not in swapped]
+    return {
+        "swap_verdicts": " ".join(swap_verdict(name, row) for name, row in swapped.items()),
+        "swap_lacking": "Where the analysis is older than this control, it is lacking: for "
+        f"{listed(lacking)}. The weights of runs are not kept in the repository, so their "
+        "knockouts stand without it until they are trained again."
+        if lacking
+        else "All of these models have been measured.",
+    }
+
+
+def swap_verdict(name: str, analysis: Analysis) -> str:
+    """Conclude from the knockouts and swaps of one model."""
+    swaps, (knocked, other) = analysis["swaps"], (cost(analysis, "hyphen", r) for r in REPORTS)
+    gained = swaps["hyphen"]["gained"]
+    page = moves(
+        other,
+        "so what hyphens miss when theirs is knocked out is not just any prefix",
+        "so a knockout of it shows the want of a prefix and not of the page",
+        "which is not measurably more than nothing, so the knockout does not show that they read "
+        "the page",
+    )
+    follows = moves(
+        gained,
+        "the slugs move towards the page whose prefix hyphens see",
+        "the slugs move away from the page whose prefix hyphens see",
+        "the slugs do not move measurably towards the page whose prefix hyphens see",
+    )
+    return (
+        f"In {name}, hyphens without a prefix cost {signed(knocked)} nats on a first subword, with "
+        f"another page's {signed(other)}: {page}. {reading_verdict(analysis)}. Token F1 with the "
+        f"other page's slug changes by {signed(gained)} when hyphens see its prefix: {follows}; "
+        f"when every token does, by {signed(swaps['everything']['gained'])}."
+    )
+
+
+def models_table(beside: Beside) -> pd.DataFrame:
     """Tabulate attention and the costs of knockouts of several models."""
     rows = []
     for name, analysis in beside.items():
@@ -202,7 +327,7 @@ def models_table(beside: Mapping[str, Analysis]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("model")
 
 
-def models_findings(beside: Mapping[str, Analysis]) -> dict[str, object]:
+def models_findings(beside: Beside) -> dict[str, object]:
     """Return what the page says of several models, our release the last."""
     names, (own, *_, released) = list(beside), beside.values()
     ratios = {name: analysis["attention"]["ratio"][0] for name, analysis in beside.items()}
@@ -217,9 +342,14 @@ def models_findings(beside: Mapping[str, Analysis]) -> dict[str, object]:
         "first_layer": f"At layer 1 hyphens exceed subwords in {listed(at_one)}"
         if at_one
         else "None of these routes at layer 1",
-        "luxury": "In the release, attention to the prefix has become a luxury"
-        if lost["high"] >= 0
-        else "The release, too, needs its attention to the prefix",
+        "luxury": luxury(released),
         "release_blind": signed(lost),
         "own_blind": signed(own["cuts"]["everything"]["lost"]),
     }
+
+
+def luxury(released: Analysis) -> str:
+    """Say whether Token F1 of the release falls without attention to the prefix."""
+    if released["cuts"]["everything"]["lost"]["high"] < 0:
+        return "The release, too, needs its attention to the prefix"
+    return "In the release, Token F1 does not fall measurably without attention to the prefix"

@@ -77,6 +77,7 @@ def steps_report(analysed: AnalysedModel, vectors: Floats, slugs: Sequence[str])
         vectors=np.concatenate([vectors, analysed.vectors]),
         slugs=[*slugs, *analysed.slugs],
         references=[*(article.slug for article in articles), *analysed.references],
+        topics=[*(None for _ in articles), *analysed.topics],
     )
     ranks = np.unique(np.geomspace(1, size, POINTS).round().astype(int)).tolist()
     examples = [

@@ -13,8 +13,9 @@ from chapters.ch09_ablation import (
     AnalysedModel,
     analyse,
     greedy_slugs,
-    knockouts,
+    random_heads,
     routing_heads,
+    selections,
 )
 from chapters.ch10_steps import CANDIDATES, LEADERS, UNIT
 
@@ -31,13 +32,13 @@ SLUGS = ["the-bee-of-the-hive", "ants-in-the-hill", "bees-and-ants-and-hives"]
 ROWS = 8
 
 
-def make_analysed(merged=False, layers=2):
+def make_analysed(merged=False, layers=2, **shape):
     """Random weights that tell pages apart and like to end words and slugs."""
     tokenizer = train_bpe(SLUGS * 9, 90, merged)
     torch.manual_seed(1)
     config = DecoderConfig(
         input_dim=12, embed_dim=16, num_heads=2, num_layers=layers,
-        vocab_size=tokenizer.get_vocab_size(),
+        vocab_size=tokenizer.get_vocab_size(), **shape,
     )  # fmt: skip
     model = Decoder(config).eval()
     with torch.no_grad():
@@ -46,7 +47,8 @@ def make_analysed(merged=False, layers=2):
         model.output_projection.bias[[EOS, HYPHEN]] += 3
     vectors = np.random.default_rng(0).normal(size=(ROWS, 12)).astype(np.float32)
     references = [SLUGS[i % 3] for i in range(ROWS)]
-    written = AnalysedModel(model, tokenizer, vectors, references, references)
+    topics = [i // 2 for i in range(ROWS)]
+    written = AnalysedModel(model, tokenizer, vectors, references, references, topics)
     return replace(written, slugs=greedy_slugs(written))
 
 
@@ -94,7 +96,7 @@ def test_every_knockout_leaves_slugs_valid_and_is_told_apart(found):
 
 def test_a_record_is_json_with_short_numbers(found, analysed):
     assert found["merged"] == merged_hyphens.is_merged(analysed.strings)
-    assert found["rows"] == ROWS
+    assert (found["rows"], found["drawn_over"]) == (ROWS, "topics")
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert ch09_ablation.rounded({"a": [(1.23456789, 2)], "b": "c"}) == {
         "a": [[1.23457, 2]], "b": "c"
@@ -108,7 +110,8 @@ def test_routing_heads_are_as_many_as_a_layer_has():
 def test_random_heads_are_others(analysed):
     routing = [(0, 1), (1, 0)]
     ids = analysed.encode(analysed.slugs)
-    for name, blocked in knockouts(analysed, routing).items():
+    chosen = selections(analysed, routing) | random_heads(analysed, routing)
+    for name, blocked in chosen.items():
         if "heads" not in name:
             continue
         knockout = [(i, j) for i in range(2) for j in range(2) if blocked(i, ids)[0, j].all()]
@@ -121,10 +124,12 @@ def test_random_heads_are_others(analysed):
 def test_a_release_is_taken_as_its_own_writer(release):
     vectors = np.random.default_rng(0).normal(size=(2, 24)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    pages = Dataset(pd.DataFrame({"slug": ["bee-of-hive", "ant-of-hill"]}), vectors)
+    frame = pd.DataFrame({"slug": ["bee-of-hive", "ant-of-hill"], "cluster": [3, 4]})
+    pages = Dataset(frame, vectors)
     analysed = ch09_ablation.analysed_release(release, pages)
     assert all(is_valid(slug) for slug in analysed.slugs)
     assert analysed.references == ["bee-of-hive", "ant-of-hill"]
+    assert analysed.topics == [3, 4]
 
 
 def test_a_release_for_other_vectors_is_refused(release):

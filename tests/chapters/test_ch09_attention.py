@@ -7,13 +7,13 @@ from chapters import ch09_attention
 from chapters.ch09_attention import LEADERS, ROUTES
 
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS
-from vec2slug_lib.evaluation import intervals
 from vec2slug_lib.model.decoder import Decoder, DecoderConfig
 from vec2slug_lib.model.interpret import SOURCES, TARGETS, lens, trace_attention
 from vec2slug_lib.model.tokenizer import encode_slugs, word_level
 
 PLAIN = torch.arange(20) == HYPHEN
 STRINGS = [*SPECIALS, *"abcdefghijklmno"]
+TOPICS = np.arange(20) // 2
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +35,6 @@ def rows():
     return torch.nn.functional.normalize(vectors), encode_slugs(tokenizer, slugs, 10)
 
 
-def test_means_are_over_tokens():
-    values = np.array([[1.0, 2, 3], [10, 0, 0]])
-    counted = np.array([[True, True, True], [True, False, False]])
-    found = intervals.mean_over(values, counted)
-    assert found["value"] == 4
-    # A resample is both rows, or the first twice, or the second twice.
-    assert (found["low"], found["high"]) == (2, 10)
-
-
-def test_a_ratio_is_drawn_in_pairs():
-    values = np.array([[2.0, 1], [8, 4], [4, 2]])
-    left, right = np.array([[True, False]] * 3), np.array([[False, True]] * 3)
-    found = intervals.ratio_of([(values, left), (values, right)])
-    # Each page has twice as much left as right, so no resample has anything else.
-    assert found == {"value": 2, "low": 2, "high": 2}
-
-
 def test_routes_by_hand():
     ids = torch.tensor([[BOS, 7, 8, HYPHEN, 9, EOS]])
     found = [[ROUTES[i] for i in row] for row in ch09_attention.routes(ids, PLAIN)[0]]
@@ -69,20 +52,9 @@ def test_routes_where_hyphens_are_merged_by_hand():
     assert found[4] == ["prefix", "bos", "hyphen", "earlier words", "hyphen", "itself"]
 
 
-def test_places_by_hand():
-    prefix = np.arange(10.0)[None, None, :]
-    hyphens = np.isin(np.arange(10), [2, 4, 5, 9])[None]
-    found = ch09_attention.places(prefix, hyphens)
-    assert {name: rows[0]["value"] for name, rows in found.items()} == {
-        "first": 2, "middle": 4.5, "last": 9
-    }  # fmt: skip
-    # A single hyphen is neither first nor last.
-    assert ch09_attention.places(prefix, np.arange(10)[None] == 3) == {}
-
-
 def test_attention_report_adds_up(model, rows):
     vectors, ids = rows
-    found = ch09_attention.attention_report(model, vectors, ids, PLAIN)
+    found = ch09_attention.attention_report(model, vectors, ids, PLAIN, TOPICS)
     for kind, shares in found["routing"].items():
         np.testing.assert_allclose(np.sum(list(shares.values()), axis=0), 1, atol=1e-5)
         means = [interval["value"] for interval in found["prefix"][kind]]
@@ -103,7 +75,7 @@ def test_attention_report_adds_up(model, rows):
 
 def test_attention_report_against_a_slow_plain_version(model, rows):
     vectors, ids = rows
-    found = ch09_attention.attention_report(model, vectors, ids, PLAIN)
+    found = ch09_attention.attention_report(model, vectors, ids, PLAIN, TOPICS)
     seen, shares, entropies = trace_attention(model, vectors, ids).attention[2].mean(1), [], []
     heads = trace_attention(model, vectors, ids).attention[2]
     for row in range(20):
@@ -121,7 +93,7 @@ def test_attention_report_against_a_slow_plain_version(model, rows):
 
 def test_lens_report_counts_each_token_once(model, rows):
     vectors, ids = rows
-    found = ch09_attention.lens_report(model, vectors, ids, PLAIN, STRINGS)
+    found = ch09_attention.lens_report(model, vectors, ids, PLAIN, STRINGS, TOPICS)
     assert set(found["leads"]) == set(TARGETS) - {"later subword"}  # words are whole here
     for kind, leads in found["leads"].items():
         for name in ("first", "settled"):
@@ -141,7 +113,7 @@ def test_lens_report_counts_each_token_once(model, rows):
 def test_stopwords_and_agreement_against_a_slow_plain_version(model, rows):
     vectors, ids = rows
     strings = [*STRINGS[:5], "the", "of", *(f"w{i}" for i in range(13))]
-    found = ch09_attention.lens_report(model, vectors, ids, PLAIN, strings)
+    found = ch09_attention.lens_report(model, vectors, ids, PLAIN, strings, TOPICS)
     leader = lens(model, vectors, ids).leader
     first = [
         (row, place)
@@ -183,5 +155,18 @@ def test_late_tokens_say_what_led():
 
 
 def test_kinds_that_do_not_occur_are_left_out():
-    found = ch09_attention.by_kind(np.ones((2, 1, 3)), np.array([[0, 0, -1]]), SOURCES)
+    kinds = np.array([[0, 0, -1], [0, -1, -1]])
+    found = ch09_attention.by_kind(np.ones((2, 2, 3)), kinds, SOURCES, range(2))
     assert found == {"bos": [{"value": 1.0, "low": 1.0, "high": 1.0}] * 2}
+
+
+def test_intervals_are_drawn_over_topics():
+    values, kinds = np.array([[[0.0], [0], [1], [1]]]), np.zeros((4, 1), int)
+    pages, topics = (
+        ch09_attention.by_kind(values, kinds, ["bos"], labels)["bos"][0]
+        for labels in (range(4), [5, 5, 7, 7])
+    )
+    # Two topics that are all 0 and all 1 say less than four pages do.
+    assert pages["value"] == topics["value"] == 0.5
+    assert (topics["low"], topics["high"]) == (0, 1)
+    assert ch09_attention.by_kind(values, kinds, ["bos"], [5] * 4)["bos"][0]["low"] != 0

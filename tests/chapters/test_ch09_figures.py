@@ -60,14 +60,27 @@ def analysis_of(hyphen=2.0, subword=0.5, ratios=(0.5, 3.0)):
     }
 
 
+def swapped(hyphen=2.0, subword=0.5, gained=0.1, **knocked):
+    """The same with another page's prefix."""
+    analysis = analysis_of(**knocked)
+    swaps = {kind: cut(0.0) for kind in ("nothing", "bos", "routing heads")}
+    swaps |= {"hyphen": cut(hyphen, 0.125), "subword": cut(subword), "everything": cut(4.0)}
+    follows = {"other": interval(0.2), "gained": interval(gained)}
+    return analysis | {"swaps": {kind: each | follows for kind, each in swaps.items()}}
+
+
 ANALYSIS = analysis_of()
 ATTENTION = ANALYSIS["attention"]
+
+
+PREDICTIONS = pd.DataFrame({"slug": ["bee", "ant"], "prediction": ["bee", "bee"], "topic": [1, 2]})
 
 
 @pytest.fixture
 def run(tmp_path):
     values = {metric: interval(0.25) for metric in [*METRICS, "diversity"]}
     (tmp_path / "metrics.json").write_text(json.dumps(values))
+    (tmp_path / "manifest.json").write_text(json.dumps({"result": {"epochs": 7}}))
     return Run(tmp_path)
 
 
@@ -94,8 +107,33 @@ def test_single_tokens_are_drawn_and_tabulated_at_their_layer():
     found = ch09_figures.spread_table(ATTENTION)
     assert found.loc[1, "hyphen, quartiles"] == "0.100 / 0.200 / 0.300"
     assert found["first hyphen"].to_dict() == {1: 0.1, 2: 0.3}
-    said = ch09_figures.spread_findings(ATTENTION, 2)
-    assert said == {"quartiles": "0.200 to 0.600", "places": "0.300"}
+    said = ch09_figures.spread_findings(ANALYSIS, 2)
+    assert (said["quartiles"], said["places"]) == ("0.200 to 0.600", "0.300")
+    assert said["place_effect"].endswith("the record of this model does not hold yet.")
+
+
+def test_what_is_said_of_a_hyphen_s_place():
+    effects = {"last_over_first": [interval(2.0), interval(1.0)]}
+    attention = ATTENTION | effects | {"sight": {"first": 4, "last": 13}}
+    said = ch09_figures.place_verdict({"attention": attention}, 2)
+    assert said.startswith(
+        "Counted so, the last hyphen's is 2.00 (1.95 to 2.05) times the first's at layer 1, so it "
+        "favours the prefix more; 1.00 (0.95 to 1.05) times the first's at layer 2, which is no "
+        "measurable difference. The study's own figures would come to 3.8 at its layer 1"
+    )
+    attention["last_over_first"] = [interval(0.5)]
+    assert "favours the prefix less" in ch09_figures.place_verdict({"attention": attention}, 1)
+
+
+def test_what_intervals_are_drawn_over_is_what_records_say():
+    new = ANALYSIS | {"drawn_over": "topics"}
+    found = ch09_figures.drawn_over({"4c": new})
+    assert found == "drawn over topics, since pages of one topic are alike"
+    assert ch09_figures.drawn_over({"3i": ANALYSIS}).startswith(
+        "drawn over pages. Over pages they are"
+    )
+    found = ch09_figures.drawn_over({"3i": ANALYSIS, "4c": new, "3j": ANALYSIS})
+    assert found.startswith("drawn over pages for 3i and 3j; over topics for 4c. Over pages they")
 
 
 def test_heads_are_ranked_within_their_layer():
@@ -105,7 +143,10 @@ def test_heads_are_ranked_within_their_layer():
     alt = ch09_figures.heads_alt(heads, ANALYSIS["routing"])
     assert alt.endswith("the most are 2 of layer 1 and 1 of layer 2.")
     found = ch09_figures.routing_findings(ANALYSIS)
-    assert found == {"routing_where": "1 at layer 1 and 1 at layer 2", "routing_count": 2}
+    assert found == {
+        "routing_where": "1 at layer 1 and 1 at layer 2", "routing_count": 2,
+        "heads_at_one": 0, "heads_of_layer": 2, "heads_reported": 4,
+    }  # fmt: skip
 
 
 def test_heads_stand_beside_as_many_of_the_study():
@@ -130,6 +171,10 @@ def test_what_is_said_of_the_prefix():
     for ratio, word in ((2.0, "more"), (1.0, "neither more nor less")):
         again = analysis_of(ratios=(ratio, 3.0))
         assert ch09_figures.prefix_findings(again, 2)["looks"] == word
+    assert found["switchboard"] == "The switchboard is there all the same, at layer 2"
+    assert ch09_figures.prefix_findings(ANALYSIS, 1)["switchboard"].startswith("Nowhere do hyphens")
+    level = analysis_of(ratios=(1.0, 1.0))
+    assert ch09_figures.prefix_findings(level, 2)["switchboard"].startswith("Nor is there a switch")
 
 
 def test_knockouts_are_tabulated_and_drawn():
@@ -162,7 +207,7 @@ def test_knockouts_of_heads_stand_beside_random_ones():
 
 def test_what_is_said_of_knockouts():
     found = ch09_knockouts.knockout_findings(ANALYSIS)
-    assert found["verdict"].startswith("Routing through hyphens is how this model reads")
+    assert found["verdict"] == "Hyphens lose more by a missing prefix than subwords do"
     assert (found["hyphen_f1"], found["own_f1"], found["subword_ratio"]) == (0.125, 0.25, 1.5)
     assert found["later_cost"] == "+0.125 (+0.075 to +0.175)"
     del (blind := analysis_of(0.5, 0.5))["cuts"]["subword"]["added"]["later subword"]
@@ -171,8 +216,53 @@ def test_what_is_said_of_knockouts():
     assert found["later_cost"] == "nothing, there being none,"
     answer = ch09_knockouts.answer("3j", ANALYSIS, 2)
     assert answer.startswith("In 3j, hyphens give the prefix 0.50 (0.45 to 0.55) times what")
-    assert "and 3.00 times at layer 2. Routing" in answer
+    assert "and 3.00 times at layer 2. Hyphens lose more by a missing prefix" in answer
     assert answer.endswith("from 0.250 to 0.125; for subwords alone, 0.50 nats and 0.250.")
+    answer = ch09_knockouts.answer("3j", swapped(), 2)
+    assert answer.endswith(" With another page's prefix instead, it is 2.00 and 0.50 nats.")
+
+
+def test_knockout_and_swap_decide_together():
+    verdict = ch09_knockouts.reading_verdict
+    level = {"hyphen": 0.5, "subword": 0.5}
+    blind = swapped(**level) | {"cuts": analysis_of(**level)["cuts"]}
+    reads = swapped() | {"cuts": analysis_of(**level)["cuts"]}
+    assert verdict(swapped()).startswith("Hyphens are where this model reads the page")
+    assert verdict(swapped(**level)).endswith("what they need is a prefix, whichever it is")
+    assert verdict(reads).endswith("a missing one does not")
+    assert verdict(blind).startswith("Neither a missing prefix nor another page's costs more")
+
+
+def test_swaps_stand_beside_knockouts():
+    beside = {"3j": ANALYSIS, "4c": swapped()}
+    found = ch09_knockouts.swaps_table(beside)
+    assert found.index.tolist() == ["4c"] * 5
+    assert found["for"].tolist() == list(ch09_knockouts.SWAPPED)
+    assert found["another's: nats"].iloc[-1] == "+4.000 (+3.950 to +4.050)"
+    bars = ch09_knockouts.swaps_figure(beside).data
+    assert [bar.name for bar in bars] == ["4c, knocked out", "4c, another page's"]
+    assert "4c, hyphen: +2.00 knocked out, +2.00 with" in ch09_knockouts.swaps_alt(beside)
+    said = ch09_knockouts.swap_findings(beside)
+    assert said["swap_lacking"].startswith(
+        "Where the analysis is older than this control, it is lacking: for 3j."
+    )
+    assert (
+        "so what hyphens miss when theirs is knocked out is not just any prefix"
+        in (said["swap_verdicts"])
+    )
+    assert "the slugs move towards the page whose prefix" in said["swap_verdicts"]
+    said = ch09_knockouts.swap_findings({"4c": swapped(0.0, gained=0.0)})
+    assert said["swap_lacking"] == "All of these models have been measured."
+    assert "does not show that they read the page" in said["swap_verdicts"]
+    assert "do not move measurably towards" in said["swap_verdicts"]
+
+
+def test_where_no_record_holds_a_swap_the_page_says_so():
+    beside = {"3j": ANALYSIS}
+    assert ch09_knockouts.swaps_table(beside).index.tolist() == ["none has been measured yet"]
+    assert len(ch09_knockouts.swaps_figure(beside).data) == 0
+    assert "None has been measured yet" in ch09_knockouts.swaps_alt(beside)
+    assert ch09_knockouts.swap_findings(beside)["swap_verdicts"] == ""
 
 
 def test_models_stand_side_by_side():
@@ -183,7 +273,7 @@ def test_models_stand_side_by_side():
     said = ch09_knockouts.models_findings(beside)
     assert said["first_layer"] == "At layer 1 hyphens exceed subwords in 3i"
     assert said["other_first"] == "3i 2.00 (1.95 to 2.05); 4c 0.50 (0.45 to 0.55)"
-    assert said["luxury"].endswith("has become a luxury")
+    assert said["luxury"].endswith("does not fall measurably without attention to the prefix")
     needs = analysis_of()
     needs["cuts"]["everything"]["lost"] = interval(-0.2)
     said = ch09_knockouts.models_findings({"3j": ANALYSIS, "4c": needs})
@@ -191,21 +281,23 @@ def test_models_stand_side_by_side():
     assert said["first_layer"] == "None of these routes at layer 1"
 
 
-def test_two_inputs_are_told_apart(run):
+def test_two_inputs_are_told_apart(run, monkeypatch):
+    monkeypatch.setattr(Run, "predictions", PREDICTIONS)
     loud, calm = (run, analysis_of(ratios=(3.0, 2.0))), (run, ANALYSIS)
     inputs = {"loud": loud, "calm": calm}
     assert ch09_control.ratios_by_input(inputs).loc[2, "calm"] == "3.00 (2.95 to 3.05)"
     assert ch09_control.inputs_table(inputs)["largest of a head there"].tolist() == [0.3, 0.3]
-    found = ch09_control.inputs_findings(loud, calm)
+    found = ch09_control.inputs_findings(loud, calm, 0.01)
     assert (found["loud_peak"], found["calm_peak"], found["loud_f1"]) == (1, 2, 0.25)
     assert found["input_verdict"].startswith("The input moves the layer")
-    found = ch09_control.inputs_findings(calm, calm)
+    assert found["input_quality"].startswith("In quality the two do not differ by more")
+    found = ch09_control.inputs_findings(calm, calm, 0.01)
     assert found["input_verdict"].startswith("The input does not explain")
 
 
 def test_two_vocabularies_are_tabulated(run):
     found = ch09_control.vocabularies_table({"apart": (run, ANALYSIS)})
-    assert found.loc["apart", ["tokens a slug", "nats a slug"]].tolist() == [4, 6]
+    assert found.loc["apart", ["tokens a slug", "nats a slug", "epochs"]].tolist() == [4, 6, 7]
     prefix = ch09_control.merged_prefix(ANALYSIS)
     assert list(prefix) == ["bos", "word's first token", "word's later token"]
     assert ch09_control.merged_alt(prefix).endswith("0.400, of a word's first token, at layer 2.")
@@ -229,6 +321,18 @@ def test_what_is_said_of_the_control(run, monkeypatch):
     assert ch09_control.control_verdict(ANALYSIS, ["hyphen"]).startswith("The attention moves")
     found = ch09_control.merged_heads_findings(ANALYSIS)
     assert found["no_switchboard"].startswith("more than any draw")
-    slugs = pd.DataFrame({"slug": ["bee", "ant"], "prediction": ["bee", "bee"]})
-    monkeypatch.setattr(Run, "predictions", slugs)
+    assert found["labour"] == "A division of labour between the heads is left"
+    assert ch09_control.control_conclusion(ANALYSIS, ["hyphen"]).startswith("So the hyphen is not")
+    monkeypatch.setattr(Run, "predictions", PREDICTIONS)
     assert ch09_control.f1_difference(run, run) == {"value": 0, "low": 0, "high": 0}
+    found = ch09_control.price_findings(run, run, 0.01)
+    assert found["control_gain"].startswith("neither a gain nor a loss that another seed")
+    assert (found["longer"], found["longer_why"]) == (0, "")
+
+
+def test_a_difference_within_the_spread_of_seeds_decides_nothing():
+    words = ("up", "down", "level")
+    assert ch09_control.beyond_seeds(interval(0.1), 0.01, *words) == "up"
+    assert ch09_control.beyond_seeds(interval(-0.1), 0.01, *words) == "down"
+    assert ch09_control.beyond_seeds(interval(0.1), 0.2, *words) == "level"
+    assert ch09_control.beyond_seeds(interval(0.02), 0.01, *words) == "level"
