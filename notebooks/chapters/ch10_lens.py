@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -10,7 +11,8 @@ import plotly.graph_objects as go
 
 from chapters.ch09_attention import LEADERS
 from chapters.figures import COLOURS, bars
-from vec2slug_lib.evaluation.intervals import Interval
+from chapters.report import moves
+from vec2slug_lib.evaluation.intervals import Interval, apart
 
 Lens = Mapping[str, Any]  # of a model, see `lens_report`
 
@@ -218,11 +220,15 @@ def order_findings(lens: Lens, half: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def rank_findings(lens: Lens) -> dict[str, float]:
+def rank_findings(lens: Lens) -> dict[str, object]:
     """Return the tokens ahead of a first subword at four depths, from logarithmic means."""
     ahead = [10 ** row["value"] - 1 for row in lens["rank"]["first subword"]]
     depths = {"input": 0, "one": 1, "two": 2, "last": -1}
-    return {f"rank_{name}": ahead[depth] for name, depth in depths.items()}
+    fewer = all(after < before for before, after in pairwise(ahead))
+    narrowing = "With every layer fewer are left" if fewer else "Not every layer leaves fewer"
+    return {f"rank_{name}": ahead[depth] for name, depth in depths.items()} | {
+        "narrowing": narrowing
+    }
 
 
 def agreement_findings(lens: Lens) -> dict[str, object]:
@@ -255,7 +261,27 @@ def last_layer_findings(lens: Lens) -> dict[str, object]:
         "same_slug": before + later,
         "later_too": later,
         "other_last": other,
+        "still_chooses": "So the last layer does more than put known words in order: it still "
+        "chooses among words."
+        if other > before + later
+        else "So what is left to the last layer is for the most part the order of known words.",
         "unlike": unlike(lens),
+    }
+
+
+def head_findings(released: Lens, lens: Lens) -> dict[str, object]:
+    """Return what the page says of first subwords with a bag-of-words head, and without."""
+    with_head, plain = (each["leads"]["first subword"] for each in (released, lens))
+    return {
+        "head_input": with_head[0]["value"],
+        "head_last": with_head[-1]["value"],
+        "plain_input": plain[0]["value"],
+        "head_choice": moves(
+            apart(with_head[-1], plain[-1]),
+            "more of its first subwords are",
+            "fewer of its first subwords are",
+            "yet not measurably fewer of its first subwords are",
+        ),
     }
 
 

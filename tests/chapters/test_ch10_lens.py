@@ -94,9 +94,13 @@ def test_what_is_said_of_the_order():
 
 
 def test_what_is_said_of_ranks_and_stopwords():
-    assert ch10_lens.rank_findings(LENS) == pytest.approx(
+    found = ch10_lens.rank_findings(LENS)
+    assert found.pop("narrowing") == "With every layer fewer are left"
+    assert found == pytest.approx(
         {"rank_input": 999, "rank_one": 99, "rank_two": 9, "rank_last": 9}
     )
+    flat = ch10_lens.rank_findings(LENS | {"rank": {"first subword": over(3, 1, 1)}})
+    assert flat["narrowing"] == "Not every layer leaves fewer"
     found = ch10_lens.agreement_findings(LENS)
     assert (found["stop_one"], found["stop_late"], found["stop_last"]) == (0.75, 0.75, 0.5)
     assert (found["stop_written"], found["disagree_late"]) == (0.25, 0.75)
@@ -109,6 +113,10 @@ def test_what_is_said_of_the_last_layer():
     found = ch10_lens.last_layer_findings(LENS)
     assert (found["before_last"], found["after_last"]) == (0.25, 0.5)
     assert (found["same_slug"], found["later_too"], found["other_last"]) == (0.375, 0.25, 0.125)
+    assert found["still_chooses"].startswith("So what is left to the last layer is for the most")
+    others = [[0.0] * 4 + [1.0], [0.5, 0.0, 0.0, 0.0, 0.5], [1.0, 0.0, 0.0, 0.0, 0.0]]
+    found_others = ch10_lens.last_layer_findings(LENS | {"leaders": {"first subword": others}})
+    assert found_others["still_chooses"].endswith("it still chooses among words.")
     assert found["unlike"].startswith("No kind of token leads less often")
     found = ch10_lens.unlike(lens_of(hyphens=(0.25, 1.0, 0.75)))
     assert "hyphens lead in 100.0% of the cases one layer before the end and in 75.0% " in found
@@ -118,3 +126,10 @@ def test_what_is_said_of_the_last_layer():
         "word by no layer: after layer 1 the written token leads for 75% of the hyphens and 25% of "
         "the first subwords."
     )
+
+
+def test_what_is_said_of_a_bag_of_words_head():
+    found = ch10_lens.head_findings(lens_of(leads=(0.5, 0.5, 0.25)), LENS)
+    assert (found["head_input"], found["head_last"], found["plain_input"]) == (0.5, 0.25, 0)
+    assert found["head_choice"] == "fewer of its first subwords are"
+    assert ch10_lens.head_findings(LENS, LENS)["head_choice"].startswith("yet not measurably fewer")
