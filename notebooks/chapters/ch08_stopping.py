@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from chapters.report import moves, span
+from chapters.report import moves, span, within
 from vec2slug_lib.common.vectors import Array, Floats, Ints
 from vec2slug_lib.common.vocabulary import SPECIALS
+from vec2slug_lib.evaluation.intervals import Interval
 
 Record = Mapping[str, Any]  # of a decoding variant, see `decoding_record`
 
@@ -138,15 +139,24 @@ def trace_findings(
     }
 
 
-def stopping_findings(stopping: Mapping[str, Record]) -> dict[str, object]:
-    """Return what the page says of three rules: k finished, optimal, to the end."""
+def cost_verdict(ratio: Interval) -> str:
+    """Say whether the optimal rule takes more steps than stopping at k, by their ratio."""
+    if ratio["low"] > 1:
+        return "costs more than stopping at k, as the study found"
+    if ratio["high"] < 1:
+        return "is the cheaper of the two here, unlike in the study"
+    return "cannot be told from stopping at k by its steps"
+
+
+def stopping_findings(stopping: Mapping[str, Record], ratio: Interval) -> dict[str, object]:
+    """Return what the page says of three rules: k finished, optimal, to the end.
+
+    Args:
+        stopping: the record of each, in this order.
+        ratio: steps of the optimal rule divided by those of the first.
+    """
     first, optimal, full = stopping.values()
     f1 = first["difference"]["token_f1"]
-    costs = (
-        "costs more than stopping at k, as the study found"
-        if optimal["steps"] > first["steps"]
-        else "is the cheaper of the two here, unlike in the study"
-    )
     return {
         "same": 1 - full["changed"],
         "saved": 1 - optimal["steps"] / full["steps"],
@@ -157,5 +167,6 @@ def stopping_findings(stopping: Mapping[str, Record]) -> dict[str, object]:
         "first_moves": moves(f1),
         "first_f1": f1["value"],
         "first_span": span(f1, 4),
-        "optimal_costs": costs,
+        "optimal_costs": cost_verdict(ratio),
+        "optimal_steps": within(ratio),
     }

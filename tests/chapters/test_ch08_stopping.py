@@ -86,12 +86,18 @@ def test_rules_are_compared_in_steps():
 
 
 def test_what_is_said_of_the_rules():
-    found = ch08.stopping_findings(STOPPING)
+    found = ch08.stopping_findings(STOPPING, {"value": 1.5, "low": 1.25, "high": 1.75})
     assert found["same"] == 0.875
     assert found["saved"] == 0.25
     assert found["first_ratio"] == pytest.approx(2 / 3)
     assert (found["optimal_ratio"], found["full_ratio"]) == (1.5, 2)
     assert found["first_moves"] == "falls"
     assert found["optimal_costs"] == "costs more than stopping at k, as the study found"
-    cheap = ch08.stopping_findings(STOPPING | {"optimal": rule(9)})
-    assert cheap["optimal_costs"] == "is the cheaper of the two here, unlike in the study"
+    assert found["optimal_steps"] == "1.50 (1.25 to 1.75)"
+
+
+def test_the_cheaper_rule_is_told_by_the_interval_of_the_ratio():
+    verdict = ch08.cost_verdict(interval(0.9, 0.95))
+    assert verdict == "is the cheaper of the two here, unlike in the study"
+    verdict = ch08.cost_verdict(interval(0.95, 1.05))
+    assert verdict == "cannot be told from stopping at k by its steps"
