@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import cast
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -54,8 +53,11 @@ def swap(model: Decoder, selected: Blocked) -> Iterator[None]:
             with two vectors a row side by side, ``[N, 2 * input_dim]``: its own and the other's.
         selected: which heads of which tokens see the other's.
     """
-    with patch.object(model, "hidden", partial(swapped_hidden, model, selected)):
+    model.hidden = partial(swapped_hidden, model, selected)  # type: ignore[method-assign]
+    try:
         yield
+    finally:
+        del model.hidden  # the method of the class is in sight again
 
 
 def swapped_hidden(model: Decoder, selected: Blocked, vectors: Tensor, ids: Tensor) -> Tensor:
