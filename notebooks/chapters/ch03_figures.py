@@ -276,18 +276,22 @@ def spread_verdict(spread: pd.DataFrame) -> str:
 
 
 def trials_table(
-    diagnosed: Diagnostics, trials: Sequence[tuple[str, str]], pages: int
+    diagnosed: Diagnostics, runs: Mapping[str, Run], trials: Sequence[tuple[str, str]]
 ) -> pd.DataFrame:
-    """Tabulate trials, each one run under one decision rule: Token F1, diversity, collapse."""
+    """Tabulate trials, each one run under one decision rule: Token F1, diversity, collapse.
+
+    Under the rule ``top``, which the run itself follows, its metrics are those of its record.
+    """
     rows = {}
     for name, rule in trials:
         row = diagnosed[name]["rules"][rule]
+        measured, outputs = runs[name].metrics if rule == "top" else row, row["outputs"]
         rows[name + RULES[rule]] = {
-            "Token F1": row["token_f1"]["value"],
-            "low": row["token_f1"]["low"],
-            "high": row["token_f1"]["high"],
-            "diversity": row["diversity"]["value"],
-            "collapse": collapse(row["diversity"], row["outputs"]["most"], pages),
+            "Token F1": measured["token_f1"]["value"],
+            "low": measured["token_f1"]["low"],
+            "high": measured["token_f1"]["high"],
+            "diversity": measured["diversity"]["value"],
+            "collapse": collapse(measured["diversity"], outputs["most"], outputs["rows"]),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("trial")
 

@@ -12,12 +12,19 @@ def interval(value, margin=0.01):
     return {"value": value, "low": value - margin, "high": value + margin}
 
 
+class FakeRun:
+    """A record as far as the trials read it."""
+
+    def __init__(self, f1, diversity):
+        self.metrics = {"token_f1": f1, "diversity": diversity}
+
+
 @pytest.fixture
 def found():
     """Diagnostics of two runs, as far as tables show them."""
 
     def rules(f1):
-        outputs = {"most": [("a", 30), ("b", 20), ("c", 10)]}
+        outputs = {"most": [("a", 30), ("b", 20), ("c", 10)], "rows": 500}
         scores = {"token_f1": interval(f1), "diversity": interval(0.05), "outputs": outputs}
         return {"top": scores, "threshold": scores, "lift": scores}
 
@@ -74,9 +81,14 @@ def test_spread_and_trunk_name_the_runs_that_they_speak_of(found):
 
 def test_trials_are_named_by_run_and_rule(found):
     pairs = [("1a", "top"), ("1a", "lift"), ("fair", "threshold")]
-    trials = ch03_figures.trials_table(found, pairs, 500)
+    runs = {"1a": FakeRun(interval(0.1), interval(0.05))}
+    trials = ch03_figures.trials_table(found, runs, pairs)
     assert trials.index.tolist() == ["1a", "1a, logit adjustment", "fair, threshold"]
     assert trials["collapse"].tolist() == ["yes"] * 3
+    varied = {"1a": FakeRun(interval(0.1, 0.05), interval(0.5))}
+    own = ch03_figures.trials_table(found, varied, pairs)
+    assert own["collapse"].tolist() == ["no", "yes", "yes"]
+    assert own.loc["1a", "low"] == 0.05
     verdict = ch03_figures.fair_verdict(trials)
     assert "fair, threshold reaches 0.200 (0.190 to 0.210)" in verdict
     assert "lifts it clearly: the best, 1a, 0.100" in ch03_figures.fair_verdict(trials[:2])
