@@ -68,10 +68,10 @@ def all_levers(
 def quarter_levers(study: str, table_run: str) -> dict[str, Lever]:
     """Return the levers that are tried on a quarter of the training pages."""
     few_pairs, ours = (on_fraction(name, 0.25) for name in (study, table_run))
-    unscaled = on_fraction(study, 0.25, "+scaled_input=False")
-    no_head = on_fraction(table_run, 0.25, "+head_dim=0+word_loss=0.0")
-    smaller = on_fraction(table_run, 0.25, "+vocabulary_multiple=1")
-    dropout = on_fraction(table_run, 0.25, "+dropout=0.3")
+    unscaled = on_fraction(f"{study}+scaled_input=False", 0.25)
+    no_head = on_fraction(f"{table_run}+head_dim=0+word_loss=0.0", 0.25)
+    smaller = on_fraction(f"{table_run}+vocabulary_multiple=1", 0.25)
+    dropout = on_fraction(f"{table_run}+dropout=0.3", 0.25)
     return {
         "unscaled": Lever("a quarter: 3i, the vector as small as in the study", unscaled),
         "scaled": Lever(
@@ -180,17 +180,12 @@ def learnt_from(name: str, preset: str) -> dict[str, Any]:
     }
 
 
-def on_fraction(name: str, fraction: float, changes: str = "") -> str:
-    """Return the name of a run on a fraction of the training pages, and of its spans.
-
-    Args:
-        name: of the run on all pages.
-        fraction: of the pages.
-        changes: what else differs, as in an id of a variant.
-    """
+def on_fraction(name: str, fraction: float) -> str:
+    """Return the name of a run on a fraction of the training pages, and of its spans."""
     if fraction == 1:
         return name
-    part = f"{name}+share={fraction:g}{changes}"
+    base, *changes = name.split("+")
+    part = "+".join([base, f"share={fraction:g}", *changes])
     if is_baseline(name):
         return part
     experiment = find_experiment(name)

@@ -39,8 +39,9 @@ def test_a_fraction_of_the_pages_gives_a_fraction_of_the_spans():
     assert on_fraction("4c", 1 / 16) == "4c+share=0.0625+pretrain=25000"
     assert on_fraction("3i", 0.5) == "3i+share=0.5"
     assert find_baseline(on_fraction("vote", 0.25)).train_fraction == 0.25
-    rival = find_baseline(on_fraction("word-vote+reranked=True", 0.25))
-    assert (rival.train_fraction, rival.reranked) == (0.25, True)
+    rival = on_fraction("word-vote+reranked=True", 0.25)
+    assert rival == "word-vote+share=0.25+reranked=True"
+    assert (find_baseline(rival).train_fraction, find_baseline(rival).reranked) == (0.25, True)
 
 
 def test_least_steps_are_given_to_what_has_no_fixed_number_of_epochs(monkeypatch):
