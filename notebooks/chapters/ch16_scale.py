@@ -102,7 +102,7 @@ def step_hours(
         **here,
         "bookkeeping of embedding": core_hours(scaling, "embedding", pairs) * wider,
         "topics": core_hours(scaling, "clustering", pairs) * growth * wider,
-        "slugs, int8": pairs * slug * scaling["machine"]["cores"] / 3600,
+        "slugs, int8, the search alone": pairs * slug * scaling["machine"]["cores"] / 3600,
     }
 
 

@@ -46,7 +46,7 @@ def test_bought_vectors_are_not_made_here_too():
             "filter, local and global": 1,
             "bookkeeping of embedding": 2,
             "topics": 2,
-            "slugs, int8": 1,
+            "slugs, int8, the search alone": 1,
         }
     )
     frame = ch16_scale.hours_table(local, hosted, 5.0)
