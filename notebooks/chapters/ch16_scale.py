@@ -180,8 +180,8 @@ def first_says(limits: Mapping[str, float], memory_gib: int, share: float) -> st
     name, count = next(iter(limits.items()))
     return (
         f'What breaks first is memory, in the step "{name}": beyond {count / 1e6:.0f} million '
-        f"pairs, {count / share / 1e6:.0f} million documents, it no longer fits into "
-        f"{memory_gib} GiB."
+        f"pairs with bought vectors, {count / share / 1e6:.0f} million documents, it no longer "
+        f"fits into {memory_gib} GiB."
     )
 
 

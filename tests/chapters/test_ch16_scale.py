@@ -83,8 +83,8 @@ def test_what_breaks_first():
                             "vocabulary", "split"]  # fmt: skip
     assert limits["check for leaks"] == pytest.approx(100 * 2**30 / 3072)
     assert ch16_scale.first_says(limits, 100, 0.5) == (
-        'What breaks first is memory, in the step "check for leaks": beyond 35 million pairs, '
-        "70 million documents, it no longer fits into 100 GiB."
+        'What breaks first is memory, in the step "check for leaks": beyond 35 million pairs '
+        "with bought vectors, 70 million documents, it no longer fits into 100 GiB."
     )
 
 
