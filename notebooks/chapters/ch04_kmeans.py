@@ -200,6 +200,12 @@ def credit_verdict(margin: Interval) -> str:
     return moves(margin, own, none, unknown)
 
 
+def keep_verdict(margin: Interval) -> str:
+    """Say why the decoder stays, given its margin over the fair MLP."""
+    other = "The decoder stays, though not for its score over clusters"
+    return moves(margin, "The decoder stays, and not for its score alone", other, other)
+
+
 def room_verdict(reached: float) -> str:
     """Say how much of the imitator's score is left, given the share that 3b reaches."""
     room = "most of the way to it is" if reached < 1 / 2 else "less than half of the way to it is"

@@ -121,6 +121,8 @@ def test_the_fair_rival_decides_what_is_the_decoder_s_own(runs, margin, verdict,
     said = ch04_kmeans.fair_verdict(runs["1b"], runs["3b"], interval(margin))
     assert f"{verdict}: Token F1 is 0.100 for that MLP and 0.200 for 3b ({margin:+.3f}, " in said
     assert credit in ch04_kmeans.credit_verdict(interval(margin))
+    kept = ch04_kmeans.keep_verdict(interval(margin))
+    assert ("score alone" in kept) == (margin > 0)
 
 
 @pytest.mark.parametrize(
