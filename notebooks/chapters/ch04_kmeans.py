@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
+from chapters.ch03_collapse import collapse
 from chapters.figures import COLOURS, bars
 from chapters.report import moves, span
 from vec2slug_lib.common.slugs import words
@@ -43,7 +44,10 @@ def shapes_table(runs: Mapping[str, Run]) -> pd.DataFrame:
 
 
 def variety_table(runs: Mapping[str, Run], slugs: Slugs) -> pd.DataFrame:
-    """Tabulate how many different slugs each run writes, and its three most frequent ones."""
+    """Tabulate how many different slugs each run writes, and whether chapter 3 calls it collapsed.
+
+    Its three most frequent slugs stand last.
+    """
     rows = {}
     for name, run in runs.items():
         most = Counter(slugs[name]).most_common(3)
@@ -51,6 +55,7 @@ def variety_table(runs: Mapping[str, Run], slugs: Slugs) -> pd.DataFrame:
             "distinct": len(set(slugs[name])),
             "diversity": run.value("diversity"),
             "distinctiveness": run.value("distinctiveness"),
+            "collapse": collapse(run.metrics["diversity"], most, len(slugs[name])),
             "most frequent": ", ".join(f"{slug} ({count:,})" for slug, count in most),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("experiment")

@@ -13,6 +13,7 @@ class FakeRun:
         self.f1 = f1
         self.manifest = {"model": shape, "parameters": 7}
         self.predictions = pd.DataFrame({"slug": REFERENCES})
+        self.metrics = {"diversity": interval(f1)}
 
     def value(self, metric):
         return {"token_f1": self.f1, "diversity": 0.5, "distinctiveness": 0.8}[metric]
@@ -42,6 +43,7 @@ def test_variety_counts_different_slugs(runs):
     variety = ch04_kmeans.variety_table(runs, slugs)
     assert variety["distinct"].tolist() == [2, 4]
     assert variety.loc["1b", "most frequent"] == "a (3), b (1)"
+    assert variety["collapse"].tolist() == ["undecided", "no"]
 
 
 def test_words_are_looked_up_with_those_that_share_their_representative():
