@@ -110,7 +110,7 @@ def folder(tmp_path):
     return out
 
 
-def test_build_writes_balanced_pairs_without_text(folder):
+def test_build_writes_pairs_under_a_cap_without_text(folder):
     data = dataset.load(folder)
     assert data.pairs["source"].value_counts().to_dict() == {"big": 200, "small": 100}
     assert data.vectors.shape == (300, 24)
@@ -119,7 +119,9 @@ def test_build_writes_balanced_pairs_without_text(folder):
     card = read_json(folder / "card.json")
     assert sum(card["splits"].values()) == card["pairs"] == 300
     assert card["quantisation"]["least_cosine"] > 0.9995
-    assert "| small | CC0 | 100 |" in (folder / "README.md").read_text()
+    page = (folder / "README.md").read_text()
+    assert "| small | CC0 | 100 |" in page
+    assert "of 2 sources the largest has 200 pairs, 67% of\nall, and half have 150 or fewer" in page
     texts = pd.read_parquet(folder / "text_baselines.parquet")
     assert texts["id"].tolist() == data.part("test").pairs["id"].tolist()
     assert texts["title"].str.startswith("page-about-").all()

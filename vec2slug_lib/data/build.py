@@ -49,10 +49,12 @@ A vector is not a text, but some of a short text can be read back from its vecto
 vectors of private texts as anonymous.
 
 ## Sampling and split
-Sources are capped at the same size, so that none dominates, and a capped source is drawn evenly
-over its topics. Topics are {clusters} MiniBatchKMeans clusters; whole clusters go to train, val or
-test (seed {seed}), so near-duplicates do not cross: {splits}. {distinct_slugs:,} slugs are
-distinct; the mean slug has {mean_words:.2f} words.
+Sources have one common cap, and a source above it is drawn evenly over its topics. That does not
+balance them: of {source_count} sources the largest has {largest:,} pairs, {largest_share:.0%} of
+all, and half have {median:,.0f} or fewer. A mean over pages is mostly one over the large sources;
+report the mean over sources beside it. Topics are {clusters} MiniBatchKMeans clusters; whole
+clusters go to train, val or test (seed {seed}), so near-duplicates do not cross: {splits}.
+{distinct_slugs:,} slugs are distinct; the mean slug has {mean_words:.2f} words.
 
 ## Checks
 | check | value |
@@ -242,8 +244,17 @@ def render_card(card: dict[str, Any]) -> str:
         for row in card["sources"]
     ]
     splits = ", ".join(f"{name} {count:,}" for name, count in card["splits"].items())
-    model = full_name(card["embedder"])
-    facts = {**card, "model": model, "splits": splits, "sources": "\n".join(rows)}
+    sizes = pd.DataFrame(card["sources"]).groupby("source")["pairs"].sum()
+    facts = {
+        **card,
+        "model": full_name(card["embedder"]),
+        "splits": splits,
+        "sources": "\n".join(rows),
+        "source_count": len(sizes),
+        "largest": int(sizes.max()),
+        "largest_share": sizes.max() / sizes.sum(),
+        "median": sizes.median(),
+    }
     return CARD.format(**facts, **card["quantisation"], **card["leaks"])
 
 
