@@ -49,9 +49,9 @@ def signed(interval: Interval) -> str:
 
 
 def within(interval: Mapping[str, Any], digits: int = 2) -> str:
-    """Write a value with its interval."""
+    """Write a value with its interval; a dash for ends that nothing tells."""
     value, low, high = (f"{interval[key]:.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return f"{value} (–)" if isnan(interval["low"]) else f"{value} ({low} to {high})"
 
 
 def moves(

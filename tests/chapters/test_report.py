@@ -32,6 +32,11 @@ def interval(low, high):
     return {"value": (low + high) / 2, "low": low, "high": high}
 
 
+def test_a_value_without_ends_has_a_dash():
+    assert within({"value": 0.5, "low": 0.25, "high": 1}) == "0.50 (0.25 to 1.00)"
+    assert within({"value": 0.5, "low": nan, "high": nan}) == "0.50 (–)"
+
+
 def test_a_list_reads_as_a_sentence():
     assert [listed(["a", "b", "c"][:n]) for n in range(4)] == ["", "a", "a and b", "a, b and c"]
 
