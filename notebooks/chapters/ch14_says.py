@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite, isnan
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -230,10 +230,11 @@ def level_says(reported: float, low: float, high: float, factor: float) -> str:
 
 
 def count_says(count: Interval, measured: int) -> str:
-    """Write a number of pairs with its interval, and whether it was measured."""
+    """Write with how many pairs, with an interval, and whether that was measured; or never."""
 
     def million(pairs: float) -> str:
-        return f"{pairs / 1e6:,.2g} million" if isfinite(pairs) and pairs < 1e12 else "never"
+        digits = ",.0f" if pairs >= 1e7 else ".2g"
+        return f"{pairs / 1e6:{digits}} million" if pairs < 1e12 else "never"
 
     value, low, high = (million(count[key]) for key in ("value", "low", "high"))
     if value == low == "never":
@@ -243,7 +244,7 @@ def count_says(count: Interval, measured: int) -> str:
         ends += "; not reached within the range of the data"
     elif count["high"] > measured:
         ends += "; perhaps not reached within the range of the data"
-    return f"{value} {'' if value == 'never' else 'pairs '}({ends})"
+    return f"never ({ends})" if value == "never" else f"with {value} pairs ({ends})"
 
 
 def scaling_says(
@@ -279,6 +280,6 @@ def scaling_says(
     return (
         f"With {target:,} pairs the laws expect {low:.3f} to {high:.3f} of {name}, and "
         f"{our_low:.3f} to {our_high:.3f} of ours. "
-        f"{level_says(reported, low, high, target / pairs[-1])} To be where ours is with "
-        f"{pairs[-1]:,} pairs, {name} would need {needed}. The two would be level with {level}."
+        f"{level_says(reported, low, high, target / pairs[-1])} {name.capitalize()} would "
+        f"be where ours is with {pairs[-1]:,} pairs {needed}. The two would be level {level}."
     )

@@ -168,14 +168,18 @@ def test_a_meeting_that_topics_leave_open_may_be_never(grid):
 @pytest.mark.parametrize(
     ("count", "says"),
     [
-        ((1e6, 2e6, np.inf), "2 million pairs (1 million to never; not reached within the range"),
+        (
+            (1e6, 2e6, np.inf),
+            "with 2 million pairs (1 million to never; not reached within the range",
+        ),
         (
             (1e5, 2e5, 3e6),
-            "0.2 million pairs (0.1 million to 3 million; perhaps not reached within",
+            "with 0.2 million pairs (0.1 million to 3 million; perhaps not reached within",
         ),
         ((1e6, np.inf, np.inf), "never (1 million or more; not reached within the range"),
         ((np.inf, np.inf, np.inf), "never"),
-        ((1e5, 1.2e5, 1.4e5), "0.12 million pairs (0.1 million to 0.14 million)"),
+        ((2e7, 1.5e8, 2e9), "with 150 million pairs (20 million to 2,000 million; not"),
+        ((1e5, 1.2e5, 1.4e5), "with 0.12 million pairs (0.1 million to 0.14 million)"),
     ],
 )
 def test_counts_of_pairs_are_told(count, says):
