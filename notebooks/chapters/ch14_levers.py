@@ -128,7 +128,8 @@ def variety(metrics: Metrics) -> dict[str, float]:
 def label(name: str) -> str:
     """Write the name of a baseline or of the study's model for a sentence."""
     base, _, changes = name.partition("+")
-    return LABELS.get(base, base) + (", re-ranked" if "reranked=True" in changes else "")
+    text = LABELS.get(base, base)
+    return text.replace("the ", "the re-ranked ", 1) if "reranked=True" in changes else text
 
 
 def best_untrained(scores: Mapping[str, Doubles]) -> str:

@@ -62,7 +62,7 @@ def test_the_rival_is_the_best_that_nobody_trained():
     scores["word-vote"] = np.full(3, 0.5)
     assert ch14_levers.best_untrained(scores) == "word-vote"
     assert ch14_levers.label("word-vote+reranked=True") == (
-        "the word vote with words' own vectors, re-ranked"
+        "the re-ranked word vote with words' own vectors"
     )
     assert ch14_levers.label("4c") == "4c"
 
