@@ -35,10 +35,10 @@ BLIND = {
     "random": "random",
     "nearest": "nearest",
     "vote": "vote",
-    "nearest-words": "nearest-words",
-    "word-vote": "word-vote",
-    "nearest-words, re-ranked": "nearest-words+reranked=True",
-    "word-vote, re-ranked": "word-vote+reranked=True",
+    "nearest words": "nearest-words",
+    "vote with word vectors": "word-vote",
+    "nearest words, re-ranked": "nearest-words+reranked=True",
+    "vote with word vectors, re-ranked": "word-vote+reranked=True",
 }
 LEAST = 20  # pages of a source whose mean counts
 
@@ -117,15 +117,15 @@ def verdict(paired: pd.DataFrame, ours: str, rival: str, level: float) -> str:
         row["outcome"], "loses to"
     )
     return (
-        f"{ours} {outcome} the best untrained system that sees no more than a decoder and the "
-        f"embedder do, {rival} ({level:.3f}; difference {row['value']:+.3f}, {span(row)})."
+        f"{ours} {outcome} the best untrained system that sees no text of the page, “{rival}” "
+        f"({level:.3f}; difference {row['value']:+.3f}, {span(row)})."
     )
 
 
-def stands_to(name: str, difference: Interval) -> str:
-    """Write how another run stands to the rival, by its paired difference."""
+def stands_to(difference: Interval) -> str:
+    """Write how a run stands to the rival, by its paired difference."""
     where = moves(difference, "is above it", "is below it", "cannot be told from it")
-    return f"{name} {where} ({difference['value']:+.3f}, {span(difference)})."
+    return f"{where} ({difference['value']:+.3f}, {span(difference)})"
 
 
 def headline_table(

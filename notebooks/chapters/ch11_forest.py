@@ -25,8 +25,8 @@ SYMBOLS = {
     "contradicted": ("x", COLOURS[1]),
     "not checked": ("asterisk-open", COLOURS[3]),
 }
-LETTERS = 50  # of a line of text, on the narrowest screen
-LINE, MARK, HEADING = 15, 20, 30  # pixels of a line of text, of a mark, and above a group
+LETTERS = 52  # of a line of text, on the narrowest screen
+LINE, MARK, HEADING = 15, 18, 26  # pixels of a line of text, of a mark, and above a group
 
 
 def position(claim: Claim, value: float) -> float:
@@ -105,10 +105,12 @@ def forest_figure(checked: pd.DataFrame, groups: Mapping[str, Sequence[int]]) ->
             x=0, xref="paper", xanchor="left", y=y, yanchor="top", text=text, align="left",
             showarrow=False, font_size=12,
         )  # fmt: skip
-    figure.add_vline(x=0, line_dash="dot").add_vline(x=1, line_dash="dot", line_color=COLOURS[-1])
+    line = {"line_width": 1, "line_color": COLOURS[-1]}
+    figure.add_vline(x=0, **line).add_vline(x=1, line_dash="dot", **line)
     figure.update_layout(title="The study's claims", height=int(height) + 150, margin_t=110)
     figure.update_layout(legend={"y": 1, "yanchor": "bottom"})
-    figure.update_xaxes(range=ENDS, title="0: no longer true · 1: as reported", dtick=1)
+    margins = [ENDS[0] - 0.2, ENDS[1] + 0.2]  # for marks at the ends
+    figure.update_xaxes(range=margins, title="0: no longer true · 1: as reported", dtick=1)
     return figure.update_yaxes(range=[height + 4, 0], visible=False)
 
 

@@ -17,7 +17,7 @@ from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, TextEmbedder
 
 GROUPS = 10
-DRAWS = 100
+DRAWS = 60
 
 
 def honesty_by_decile(predictions: pd.DataFrame) -> pd.DataFrame:

@@ -28,9 +28,9 @@ def test_rows_are_scored_and_other_pages_refused():
 
 def test_blind_are_the_baselines_of_vectors():
     assert {name.split("+")[0] for name in ch11_baselines.BLIND.values()} == set(FROM_VECTORS)
-    values = {"random": 0.1, "word-vote": 0.3, "vote": 0.2, "title": 0.9}
+    values = {"random": 0.1, "nearest words": 0.3, "vote": 0.2, "title": 0.9}
     systems = {name: SimpleNamespace(value=lambda metric, f1=f1: f1) for name, f1 in values.items()}
-    assert ch11_baselines.best_blind(systems) == "word-vote"
+    assert ch11_baselines.best_blind(systems) == "nearest words"
 
 
 def test_outcomes_and_verdicts():
@@ -43,9 +43,9 @@ def test_outcomes_and_verdicts():
     assert [text.split(" the best")[0] for text in says] == [
         "3i beats", "3i loses to", "3i is level with",
     ]  # fmt: skip
-    assert says[0].endswith("low (0.250; difference +0.250, +0.250 to +0.250).")
-    below = ch11_baselines.stands_to("4c", {"value": -0.2, "low": -0.3, "high": -0.1})
-    assert below == "4c is below it (-0.200, -0.300 to -0.100)."
+    assert says[0].endswith("“low” (0.250; difference +0.250, +0.250 to +0.250).")
+    below = ch11_baselines.stands_to({"value": -0.2, "low": -0.3, "high": -0.1})
+    assert below == "is below it (-0.200, -0.300 to -0.100)"
 
 
 def test_the_headline_has_both_kinds_of_interval():

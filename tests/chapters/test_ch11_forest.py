@@ -61,7 +61,10 @@ def test_every_claim_is_drawn_once_under_its_chapter(checked):
     assert [text for text in texts if not text.startswith("<b>")] == checked["claim"].tolist()
     assert len(texts) == len(CLAIMS) + len(PHASES)
     lines = [line for note in figure.layout.annotations for line in note.text.split("<br>")]
-    assert max(len(line.removeprefix("<b>").removesuffix("</b>")) for line in lines) <= 50
+    assert (
+        max(len(line.removeprefix("<b>").removesuffix("</b>")) for line in lines)
+        <= ch11_forest.LETTERS
+    )
     assert figure.layout.height > max(heights)
 
 
