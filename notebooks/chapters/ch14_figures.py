@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from chapters.ch11_baselines import gain, split_by
+from chapters.ch11_baselines import gain, mean_over_sources, split_by
 from chapters.figures import bars
 from chapters.report import signed, within
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Doubles
-from vec2slug_lib.evaluation.intervals import Interval, bootstrap
+from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import Run
 
 
@@ -63,27 +62,8 @@ def source_gains(
     }
 
 
-def mean_over_sources(values: Doubles, sources: pd.Series, topics: ArrayLike) -> Interval:
-    """Compute the mean over sources of the mean over each one's pages, each source counting alike.
-
-    Args:
-        values: of each page ``[N]``.
-        sources: of each page.
-        topics: of each page.
-    """
-    inside = pd.get_dummies(sources).to_numpy(float)
-    columns = np.concatenate([values[:, None] * inside, inside], axis=1)
-
-    def mean(means: Doubles) -> Doubles:
-        with np.errstate(invalid="ignore"):  # a resample without pages of a source
-            sums, counts = np.split(means, 2)
-            return np.asarray(np.nanmean(sums / counts, axis=0))
-
-    return bootstrap(columns, topics, mean)
-
-
 def source_means(
-    ours: Doubles, theirs: Doubles, sources: pd.Series, topics: pd.Series, least: Sequence[int]
+    ours: Doubles, theirs: Doubles, sources: pd.Series, topics: ArrayLike, least: Sequence[int]
 ) -> pd.DataFrame:
     """Compute means over sources of two systems, and their difference, as intervals.
 
@@ -94,14 +74,13 @@ def source_means(
         topics: of each page.
         least: numbers of pages; sources with fewer are left out. A row each.
     """
+    columns = {"release": ours, "rival": theirs, "difference": ours - theirs}
     rows = {}
     for count in least:
-        chosen = sources.isin(large_sources(sources, count)).to_numpy()
-        part, of = sources[chosen], topics[chosen]
-        columns = {"release": ours, "rival": theirs, "difference": ours - theirs}
-        if chosen.any():
-            means = {k: mean_over_sources(v[chosen], part, of) for k, v in columns.items()}
-            rows[count] = {"sources": part.nunique(), "pages": len(part), **means}
+        if large := large_sources(sources, count):
+            means = {k: mean_over_sources(v, sources, topics, count)[0] for k, v in columns.items()}
+            pages = int(sources.isin(large).sum())
+            rows[count] = {"sources": len(large), "pages": pages, **means}
     return pd.DataFrame(rows).T.rename_axis("pages a source, at least")
 
 

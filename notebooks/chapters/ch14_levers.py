@@ -9,24 +9,23 @@ from typing import Any
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from chapters.ch11_baselines import gain, row_f1
+from chapters.ch11_baselines import BLIND, gain, row_f1
 from chapters.report import signed
 from vec2slug_lib.common.vectors import Doubles
 from vec2slug_lib.evaluation.intervals import Interval
 from vec2slug_lib.evaluation.records import Metrics, Run
-from vec2slug_lib.experiments.baseline_runs import FROM_VECTORS, is_baseline
+from vec2slug_lib.experiments.baseline_runs import is_baseline
 from vec2slug_lib.experiments.decoding_variants import VARIANTS, decoding_record
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.table import find_experiment, pretraining
 
-# Nothing is trained, and they see what the release sees: vectors, training slugs, the embedder.
-UNTRAINED = (*FROM_VECTORS, "nearest-words+reranked=True", "word-vote+reranked=True")
+UNTRAINED = tuple(BLIND.values())  # they see no more than the release does
 LABELS = {
     "random": "a training slug at random",
     "nearest": "the nearest page's slug",
     "vote": "the word vote",
     "nearest-words": "the nearest words",
-    "word-vote": "the word vote with words' own vectors",
+    "word-vote": "the vote with word vectors",
     "3i": "3i as trained here",
     "3j": "3j as trained here",
 }
