@@ -131,30 +131,32 @@ def hyphens_lose_more(analysis: Analysis, report: str) -> bool:
 
 
 def reading_verdict(analysis: Analysis) -> str:
-    """Say what hyphens lose more by than subwords: a missing prefix, or another page's."""
+    """Say what first subwords lose more by at hyphens: a missing prefix, or another page's."""
+    blind = "so here attention is no proof of reading"
     missing = hyphens_lose_more(analysis, "cuts")
     if "swaps" not in analysis:
-        return (
-            "Hyphens lose more by a missing prefix than subwords do"
+        said = (
+            "a missing prefix costs more at hyphens than at subwords"
             if missing
-            else "Hyphens lose no more by a missing prefix than subwords do, so here attention is "
-            "no proof of reading"
+            else f"a missing prefix costs no more at hyphens than at subwords, {blind}"
         )
-    if hyphens_lose_more(analysis, "swaps"):
-        return (
-            "Hyphens are where this model reads the page: it loses more at them than at subwords, "
-            "by a missing prefix and by another page's"
+    elif hyphens_lose_more(analysis, "swaps"):
+        said = (
+            "the page is read at hyphens: a missing prefix and another page's both cost more there "
+            "than at subwords"
             if missing
-            else "Another page's prefix costs more at hyphens than at subwords, a missing one does "
+            else "another page's prefix costs more at hyphens than at subwords, a missing one does "
             "not"
         )
-    return (
-        "Hyphens lose more by a missing prefix than subwords do, but not by another page's: what "
-        "they need is a prefix, whichever it is"
-        if missing
-        else "Neither a missing prefix nor another page's costs more at hyphens than at subwords, "
-        "so here attention is no proof of reading"
-    )
+    else:
+        said = (
+            "a missing prefix costs more at hyphens than at subwords, another page's does not: "
+            "what hyphens need is a prefix, whichever it is"
+            if missing
+            else "neither a missing prefix nor another page's costs more at hyphens than at "
+            f"subwords, {blind}"
+        )
+    return f"For the first subword of a word, {said}"
 
 
 def knockout_findings(analysis: Analysis) -> dict[str, object]:
@@ -238,6 +240,18 @@ def swaps_table(beside: Beside) -> pd.DataFrame:
     return pd.DataFrame(rows or [{"model": "none has been measured yet"}]).set_index("model")
 
 
+def written_table(beside: Beside) -> pd.DataFrame:
+    """Tabulate nats added by the kind of token that is written, without prefix and with another."""
+    rows = [
+        {"model": name, "for": kind, "prefix": prefix}
+        | {target: signed(row) for target, row in analysis[report][kind]["added"].items()}
+        for name, analysis in swapped_models(beside).items()
+        for kind in ("hyphen", "subword")
+        for report, prefix in (("cuts", "none"), ("swaps", "another page's"))
+    ]
+    return pd.DataFrame(rows or [{"model": "none has been measured yet"}]).set_index("model")
+
+
 def swaps_figure(beside: Beside) -> go.Figure:
     """Draw what a missing prefix and another page's add to the loss of a first subword."""
     figure = go.Figure()
@@ -300,7 +314,21 @@ def swap_verdict(name: str, analysis: Analysis) -> str:
         f"In {name}, hyphens without a prefix cost {signed(knocked)} nats on a first subword, with "
         f"another page's {signed(other)}: {page}. {reading_verdict(analysis)}. Token F1 with the "
         f"other page's slug changes by {signed(gained)} when hyphens see its prefix: {follows}; "
-        f"when every token does, by {signed(swaps['everything']['gained'])}."
+        f"when every token does, by {signed(swaps['everything']['gained'])}.{spelling(analysis)}"
+    )
+
+
+def spelling(analysis: Analysis) -> str:
+    """Say what subwords lose on the tokens that finish a word, if there are such."""
+    sides = [analysis[report]["subword"]["added"].get("later subword") for report in REPORTS]
+    if None in sides:
+        return ""
+    missing, other = sides
+    needs = "a prefix, and not measurably the page" if missing["low"] > 0 else "neither"
+    verdict = "the page" if other["low"] > 0 else needs
+    return (
+        f" Subwords without a prefix cost {signed(missing)} nats on the tokens that finish a word, "
+        f"with another page's {signed(other)}: what spelling needs of it is {verdict}."
     )
 
 

@@ -207,7 +207,9 @@ def test_knockouts_of_heads_stand_beside_random_ones():
 
 def test_what_is_said_of_knockouts():
     found = ch09_knockouts.knockout_findings(ANALYSIS)
-    assert found["verdict"] == "Hyphens lose more by a missing prefix than subwords do"
+    assert found["verdict"].endswith(
+        "word, a missing prefix costs more at hyphens than at subwords"
+    )
     assert (found["hyphen_f1"], found["own_f1"], found["subword_ratio"]) == (0.125, 0.25, 1.5)
     assert found["later_cost"] == "+0.125 (+0.075 to +0.175)"
     del (blind := analysis_of(0.5, 0.5))["cuts"]["subword"]["added"]["later subword"]
@@ -216,7 +218,7 @@ def test_what_is_said_of_knockouts():
     assert found["later_cost"] == "nothing, there being none,"
     answer = ch09_knockouts.answer("3j", ANALYSIS, 2)
     assert answer.startswith("In 3j, hyphens give the prefix 0.50 (0.45 to 0.55) times what")
-    assert "and 3.00 times at layer 2. Hyphens lose more by a missing prefix" in answer
+    assert "and 3.00 times at layer 2. For the first subword of a word, a missing" in answer
     assert answer.endswith("from 0.250 to 0.125; for subwords alone, 0.50 nats and 0.250.")
     answer = ch09_knockouts.answer("3j", swapped(), 2)
     assert answer.endswith(" With another page's prefix instead, it is 2.00 and 0.50 nats.")
@@ -227,10 +229,10 @@ def test_knockout_and_swap_decide_together():
     level = {"hyphen": 0.5, "subword": 0.5}
     blind = swapped(**level) | {"cuts": analysis_of(**level)["cuts"]}
     reads = swapped() | {"cuts": analysis_of(**level)["cuts"]}
-    assert verdict(swapped()).startswith("Hyphens are where this model reads the page")
+    assert "the page is read at hyphens: a missing prefix and another" in verdict(swapped())
     assert verdict(swapped(**level)).endswith("what they need is a prefix, whichever it is")
     assert verdict(reads).endswith("a missing one does not")
-    assert verdict(blind).startswith("Neither a missing prefix nor another page's costs more")
+    assert "neither a missing prefix nor another page's costs more" in verdict(blind)
 
 
 def test_swaps_stand_beside_knockouts():
@@ -239,6 +241,9 @@ def test_swaps_stand_beside_knockouts():
     assert found.index.tolist() == ["4c"] * 5
     assert found["for"].tolist() == list(ch09_knockouts.SWAPPED)
     assert found["another's: nats"].iloc[-1] == "+4.000 (+3.950 to +4.050)"
+    written = ch09_knockouts.written_table(beside)
+    assert written["prefix"].tolist() == ["none", "another page's"] * 2
+    assert written["first subword"].iloc[3] == "+0.500 (+0.450 to +0.550)"
     bars = ch09_knockouts.swaps_figure(beside).data
     assert [bar.name for bar in bars] == ["4c, knocked out", "4c, another page's"]
     assert "4c, hyphen: +2.00 knocked out, +2.00 with" in ch09_knockouts.swaps_alt(beside)
@@ -257,9 +262,22 @@ def test_swaps_stand_beside_knockouts():
     assert "do not move measurably towards" in said["swap_verdicts"]
 
 
+def test_spelling_needs_the_page_or_a_prefix_or_neither():
+    def said(missing, other):
+        sides = {"cuts": cut(0.0, later=missing), "swaps": cut(0.0, later=other)}
+        return ch09_knockouts.spelling({key: {"subword": each} for key, each in sides.items()})
+
+    assert said(0.5, 0.5).endswith("what spelling needs of it is the page.")
+    assert said(0.5, 0.0).endswith("is a prefix, and not measurably the page.")
+    assert said(0.0, 0.0).endswith("what spelling needs of it is neither.")
+    whole = {key: {"subword": {"added": {}}} for key in ("cuts", "swaps")}
+    assert ch09_knockouts.spelling(whole) == ""
+
+
 def test_where_no_record_holds_a_swap_the_page_says_so():
     beside = {"3j": ANALYSIS}
-    assert ch09_knockouts.swaps_table(beside).index.tolist() == ["none has been measured yet"]
+    for table in (ch09_knockouts.swaps_table, ch09_knockouts.written_table):
+        assert table(beside).index.tolist() == ["none has been measured yet"]
     assert len(ch09_knockouts.swaps_figure(beside).data) == 0
     assert "None has been measured yet" in ch09_knockouts.swaps_alt(beside)
     assert ch09_knockouts.swap_findings(beside)["swap_verdicts"] == ""
