@@ -132,21 +132,21 @@ def word_vote(
 def nearest_words(queries: Floats, known: WordVectors, embed: Embed | None = None) -> list[str]:
     """Return the four words whose own vectors are nearest to each row, the nearest first.
 
-    With ``embed``, it is re-ranked: of all choices of three or four of the six nearest words, the
-    slug whose vector as a text is nearest to the row.
+    With ``embed``, it is re-ranked: of the three nearest words, the five nearest and all choices of
+    four of these, the slug whose vector as a text is nearest to the row.
 
     Args:
         queries: float32 [N, D], unit rows.
         known: vectors of all words of the training slugs.
         embed: vectors of texts, by the embedder of the rows.
     """
-    count = min(NEAREST_WORDS + 2, len(known.words))
+    count = min(NEAREST_WORDS + 1, len(known.words))
     nearest = [
         [[known.words[i] for i in row] for row in np.argsort(-cosines, axis=1)[:, :count].tolist()]
         for _, cosines in product_blocks(queries, known.vectors, 512, "nearest words")
     ]
     ranked = [row for block in nearest for row in block]
-    pages = [_shortened(row) if embed else ["-".join(row[:NEAREST_WORDS])] for row in ranked]
+    pages = [_choices(row) if embed else ["-".join(row[:NEAREST_WORDS])] for row in ranked]
     return _best(pages, [[0.0] * len(row) for row in pages], queries, embed)
 
 
@@ -200,10 +200,10 @@ class Tally:
         return list(dict.fromkeys(map(self.slug, enough)))
 
 
-def _shortened(ranked: Sequence[str]) -> list[str]:
-    """Return all choices of three or four words, in their order."""
-    sizes = (NEAREST_WORDS - 1, NEAREST_WORDS)
-    return ["-".join(choice) for size in sizes for choice in combinations(ranked, size)]
+def _choices(ranked: Sequence[str]) -> list[str]:
+    """Return the slugs of three, of all and of any four of the nearest words, in their order."""
+    choices = [ranked[: NEAREST_WORDS - 1], ranked, *combinations(ranked, NEAREST_WORDS)]
+    return ["-".join(choice) for choice in choices]
 
 
 def _best(
