@@ -230,7 +230,7 @@ def test_knockout_and_swap_decide_together():
     blind = swapped(**level) | {"cuts": analysis_of(**level)["cuts"]}
     reads = swapped() | {"cuts": analysis_of(**level)["cuts"]}
     assert "the page is read at hyphens: a missing prefix and another" in verdict(swapped())
-    assert verdict(swapped(**level)).endswith("what they need is a prefix, whichever it is")
+    assert verdict(swapped(**level)).endswith("what hyphens need is a prefix, whichever it is")
     assert verdict(reads).endswith("a missing one does not")
     assert "neither a missing prefix nor another page's costs more" in verdict(blind)
 
