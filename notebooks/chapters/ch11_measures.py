@@ -106,9 +106,15 @@ def mean(rows: Doubles, records: Records) -> Interval:
 def statistic(
     columns: Sequence[Doubles], records: Records, of_means: Callable[[Doubles], Doubles]
 ) -> Interval:
-    """Compute a function of the means of columns of test pages, each [N]."""
-    with np.errstate(invalid="ignore", divide="ignore"):  # a draw without such pages
-        return intervals.bootstrap(np.column_stack(columns), records.topics(), of_means)
+    """Compute a function of the means of columns of test pages, each [N].
+
+    Where it is undefined, as with no page of some kind, nothing is known.
+    """
+    stacked = np.column_stack(columns)
+    with np.errstate(invalid="ignore", divide="ignore"):  # also of a draw without such pages
+        if np.isnan(of_means(stacked.mean(axis=0))):
+            return {"value": nan, "low": -inf, "high": inf}
+        return intervals.bootstrap(stacked, records.topics(), of_means)
 
 
 def level(metric: str) -> Measure:
@@ -164,8 +170,6 @@ def short_over_long(records: Records, names: Names) -> Interval:
     f1 = records.rows(names[0])["token_f1"]
     groups = np.array([metrics.length_group(n) for n in records.pages().pairs["token_count"]])
     short, long = (groups == group for group in ("short", "long"))
-    if not (short.any() and long.any()):
-        return {"value": nan, "low": -inf, "high": inf}
     columns = [f1 * short, short, f1 * long, long]
     return statistic(columns, records, lambda m: m[0] / m[1] - m[2] / m[3])
 
