@@ -35,6 +35,13 @@ from vec2slug_lib.model.tokenizer import coverage, encode, train_bpe
 Names = tuple[str, ...]  # of experiments
 Slugs = Sequence[str]
 
+# Runs and variants that claims on decodings read, and the run of those on attention.
+DECODED = (
+    *(("3h", variant) for variant in ("words+1", "words+2", "beam-16")),
+    *(("3i", variant) for variant in ("project", "first-k", "exhaustive")),
+)
+ATTENDED = "3j"
+
 # The study's prices and times, as chapter 12 has them.
 CHAT_SECONDS = 1.683
 CHAT_DOLLARS = (1223 * 0.80 + 13 * 4.00) / 1e6  # tokens read and written, at dollars a million
@@ -271,6 +278,20 @@ def times_less(total: float, fixed: float = 0.0, a_second: float = 1.0) -> Measu
         return {"value": value, "low": low, "high": high}
 
     return measure
+
+
+def kept_over(records: Records) -> str:
+    """Say over what the intervals of other decodings and of attention are drawn, in their records.
+
+    Records from before there were topics are older than the intervals over them.
+    """
+    ours = {f"{name}, {variant}": records.decoded(name, variant) for name, variant in DECODED}
+    old = [label for label, decoding in ours.items() if "by_topic" not in decoding]
+    if records.analysis(ATTENDED).get("drawn_over") != "topics":
+        old.append(f"{ATTENDED}, attention")
+    if not old:
+        return "they are over topics"
+    return f"they are over topics but for these, which are still over pages: {'; '.join(old)}"
 
 
 def inside(read: Callable[[Mapping[str, Any]], Interval]) -> Measure:

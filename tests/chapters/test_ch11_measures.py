@@ -161,3 +161,30 @@ def test_attention_is_read_by_the_measures_of_its_chapter():
     records = SimpleNamespace(analysis=lambda name: analysis)
     assert CLAIMS["hyphens"].measure(records, ("3j",))["value"] == 2
     assert verdict(CLAIMS["places"], CLAIMS["places"].measure(records, ("3j",))) == "not checked"
+
+
+def test_records_say_over_what_their_intervals_are():
+    new = {"by_topic": {}}
+    decoded = dict.fromkeys(measures.DECODED, new)
+    records = SimpleNamespace(
+        decoded=lambda *key: decoded[key], analysis=lambda name: {"drawn_over": "topics"}
+    )
+    assert measures.kept_over(records) == "they are over topics"
+    decoded[("3h", "beam-16")] = {}
+    records.analysis = lambda name: {}
+    assert measures.kept_over(records).endswith("pages: 3h, beam-16; 3j, attention")
+
+
+def test_the_records_named_are_those_that_claims_read():
+    read = set()
+
+    def decoded(name, variant):
+        read.add((name, variant))
+        sums = {"rows": [1, 1], "steps": [1.0, 2.0], "token_f1": [0.5, 1.0]}
+        known = dict.fromkeys(("token_f1", "mean_words"), measures.exactly(0.0))
+        return {"by_topic": sums, "difference": known}
+
+    records = SimpleNamespace(decoded=decoded)
+    for key in ("one_word", "two_words", "beam", "optimal", "exhaustive"):
+        CLAIMS[key].measure(records, CLAIMS[key].experiments)
+    assert read == set(measures.DECODED)
