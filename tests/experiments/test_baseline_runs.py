@@ -16,7 +16,10 @@ from vec2slug_lib.experiments import run as runs
 from vec2slug_lib.experiments.baseline_runs import BASELINES, FROM_VECTORS, find_baseline
 from vec2slug_lib.experiments.run import example_slugs, record
 
-FRACTIONS = [f"vote+share={2.0**-power:g}" for power in (1, 2, 3, 4)]  # of chapter 14
+RERANKED = ["nearest-words+reranked=True", "word-vote+reranked=True"]
+FRACTIONS = [  # of chapter 14
+    f"word-vote+share={2.0**-power:g}+reranked=True" for power in (1, 2, 3, 4)
+]
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [*BASELINES, "vote+share=0.25+neighbours=3"])
+@pytest.mark.parametrize("name", [*BASELINES, "vote+share=0.25+neighbours=3", *RERANKED])
 def test_a_record_from_nothing(name, folder, monkeypatch):
     run = record(name, "smoke")
     assert {path.name for path in run.folder.iterdir()} == {*FILES} - {"history.jsonl"}
@@ -52,7 +55,8 @@ def test_fewer_pages_and_neighbours_are_variants(folder):
     rows = dataset.load(limit=600)
     assert whole["train_rows"] == len(rows.part("train").pairs)
     assert part["train_rows"] == len(rows.subsample(0.25).part("train").pairs)
-    assert part["baseline"] == {"train_fraction": 0.25, "neighbours": 40}
+    settings = {"train_fraction": 0.25, "neighbours": 40, "reranked": False}
+    assert part["baseline"] == settings
     one = record("vote+neighbours=1+share=0.25", "smoke").predictions["prediction"]
     assert one.map(lambda slug: slug.count("-")).between(2, 7).all()
 
@@ -76,7 +80,7 @@ def test_unknown_settings_are_refused(folder):
         record("vote", "huge")
 
 
-@pytest.mark.parametrize("name", [*BASELINES, *FRACTIONS])
+@pytest.mark.parametrize("name", [*BASELINES, *RERANKED, *FRACTIONS])
 def test_committed_records_are_of_the_committed_data(name):
     run, data = open_run(name, "book"), dataset.load()
     data = data.subsample(find_baseline(name).train_fraction)
