@@ -4,6 +4,9 @@ The plain side is `plain_search` over the study's graph. Both sides search with 
 (beam 4, optimal stopping) on vectors of the test split. Rounds alternate, so that a busy machine
 slows both. Run: ``python benchmarks/inference.py [--out record.json]``; about 25 minutes. Two
 models: the release, and the release cut to its first 5,000 tokens, the vocabulary of the study.
+
+``--variants`` measures the release's decoding variants instead (see `variants`): Token F1 and
+milliseconds of each; half an hour.
 """
 
 from __future__ import annotations
@@ -13,18 +16,14 @@ from vec2slug_lib.common.files import read_json, write_json  # isort: skip
 
 import argparse
 import json
-import multiprocessing
 import os
-import platform
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +31,22 @@ import numpy as np
 import onnx
 import onnxruntime
 import pandas as pd
-from machine import least_products, processor, rates, seconds
+from machine import least_products, machine, rates, seconds
 from plain_search import PlainSearch
 from safetensors.numpy import load_file, save_file
+from sides import Side, Slugs, beside, sides_of, single_rows, spread
 from tqdm import tqdm
+from variants import known_qualities, measure_variants
 
 from vec2slug_lib.common.vocabulary import Vocabulary
 from vec2slug_lib.data import dataset
-from vec2slug_lib.evaluation.intervals import summarise
-from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.inference.beam_search import search
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor, graph_path
 from vec2slug_lib.inference.steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, open_session
 from vec2slug_lib.release.release import ensure_graphs, export_graphs
 
 ROUNDS = 5
-PAUSE = 0.2  # seconds after which idle threads of onnxruntime have stopped to spin
 PRECISIONS = ("float32", "int8")
-Slugs = list[tuple[str, float]]
-Side = Callable[[np.ndarray], Slugs]
-Timed = Callable[[np.ndarray], tuple[float, Slugs]]
 CHILD = """
 import sys, time
 began = time.perf_counter()
@@ -108,84 +103,31 @@ def plain_side(folder: Path) -> Side:
     return lambda vectors: [one(vector) for vector in vectors]
 
 
-def predictor_of(
-    folder: Path, precision: str, chosen: bool = False, threads: int = 1
-) -> SlugPredictor:
-    """Our side; with the release's own choice among candidates only if ``chosen``."""
-    predictor = SlugPredictor.from_dir(folder, precision, threads=threads)  # type: ignore[arg-type]
-    if not chosen:
-        predictor.config = replace(predictor.config, mbr=None)
-    return predictor
-
-
-def serve(end: Any, folder: Path, name: str, threads: int) -> None:
-    """A side in a process of its own, where no other side's threads are: seconds and slugs."""
+def open_side(folder: Path, name: str, threads: int) -> Side:
+    """Open the plain side, or ours in a precision, which searches alone as the plain one does."""
     if name == "plain":
-        side = plain_side(folder)
-    else:
-        predictor = predictor_of(folder, name, threads=threads)
-
-        def side(rows: np.ndarray) -> list[tuple[str, float]]:
-            return [tuple(found[0]) for found in predictor.predict_topk(rows, 1)]
-
-    while (rows := end.recv()) is not None:
-        began = time.perf_counter()
-        slugs = side(rows)
-        end.send((time.perf_counter() - began, slugs))
+        return plain_side(folder)
+    predictor = SlugPredictor.from_dir(folder, name, threads=threads)  # type: ignore[arg-type]
+    predictor.config = replace(predictor.config, mbr=None)
+    return lambda rows: [tuple(found[0]) for found in predictor.predict_topk(rows, 1)]
 
 
-@contextmanager
-def sides_of(folder: Path, threads: int) -> Iterator[dict[str, Timed]]:
-    """All sides by name; each gives seconds and slugs of rows, and waits in between."""
-    sides, ends, context = {}, [], multiprocessing.get_context("spawn")
-    for name in ("plain", *PRECISIONS):
-        near, far = context.Pipe()
-        arguments = (far, folder, name, threads)
-        context.Process(target=serve, args=arguments, daemon=True).start()
-
-        def ask(rows: np.ndarray, near: Any = near) -> tuple[float, Slugs]:
-            near.send(rows)
-            return near.recv()
-
-        ends.append(near)
-        sides[name] = ask
-    try:
-        yield sides
-    finally:
-        for end in ends:
-            end.send(None)
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median and quartiles."""
-    low, median, high = np.percentile(values, [25, 50, 75])
-    return {"median": float(median), "low": float(low), "high": float(high)}
-
-
-def table_of(times: dict[str, list[float]]) -> dict[str, Any]:
-    """Milliseconds a slug, and how many times as fast as the plain side of the same round."""
-    ratios = {name: list(np.array(times["plain"]) / times[name]) for name in times}
-    return {name: spread(times[name]) | {"ratio": spread(ratios[name])} for name in times}
+def openers_of(folder: Path, threads: int) -> dict[str, Callable[[], Side]]:
+    """What opens each side, by name."""
+    return {name: partial(open_side, folder, name, threads) for name in ("plain", *PRECISIONS)}
 
 
 def latency(folder: Path, rows: np.ndarray) -> dict[str, Any]:
     """Single rows, all sides in turn."""
-    times: dict[str, list[float]] = {}
-    with sides_of(folder, os.cpu_count() or 1) as sides:
-        for i in range(-3, len(rows)):
-            for name, side in sides.items():
-                time.sleep(PAUSE)
-                spent, _ = side(rows[max(i, 0)][None])
-                if i >= 0:  # first calls set things up
-                    times.setdefault(name, []).append(1000 * spent)
-    return table_of(times)
+    with sides_of(openers_of(folder, os.cpu_count() or 1)) as sides:
+        return beside(single_rows(sides, rows), "plain")
 
 
 def throughput(folder: Path, rows: np.ndarray, plain_rows: int) -> dict[str, Any]:
     """Rounds that alternate, and how many slugs and scores are the plain side's."""
     times: dict[str, list[float]] = {}
     slugs: dict[str, Slugs] = {}
-    with sides_of(folder, 1) as sides:
+    with sides_of(openers_of(folder, 1)) as sides:
         for side in sides.values():
             side(rows[:2])
         for part in tqdm(np.array_split(rows, ROUNDS), desc="rounds", unit="round"):
@@ -201,7 +143,7 @@ def throughput(folder: Path, rows: np.ndarray, plain_rows: int) -> dict[str, Any
         "same_slugs": sum(a[0] == b[0] for a, b in pairs),
         "score_difference": float(max(abs(a[1] - b[1]) for a, b in pairs)),
     }
-    return {"throughput": table_of(times), "parity": parity}
+    return {"throughput": beside(times, "plain"), "parity": parity}
 
 
 def work_of(folder: Path, config: ReleaseConfig, rows: np.ndarray) -> dict[str, float]:
@@ -253,21 +195,6 @@ def profile(folder: Path, precision: str, rows: np.ndarray) -> dict[str, float]:
     return {kind: value / whole for kind, value in kinds.most_common()}
 
 
-def quality(folder: Path, rows: np.ndarray, references: list[str]) -> dict[str, Any]:
-    """Token F1 of both precisions and their paired difference, of the search and of the choice."""
-    found: dict[str, Any] = {}
-    for name, chosen in (("search", False), ("choice", True)):
-        slugs = {p: predictor_of(folder, p, chosen).predict(rows) for p in PRECISIONS}
-        exact, small = (token_overlap(slugs[p], references)[2] for p in PRECISIONS)
-        found[name] = {
-            "float32": float(exact.mean()),
-            "int8": float(small.mean()),
-            "difference": summarise({"token_f1": small - exact})["token_f1"],
-            "same_slugs": float(np.mean([a == b for a, b in zip(*slugs.values(), strict=True)])),
-        }
-    return found
-
-
 def start_and_memory(folder: Path, precision: str, rows: np.ndarray) -> dict[str, Any]:
     """Seconds to import and load, and peak MiB of a process that makes all slugs of ``rows``."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -283,13 +210,10 @@ def measure(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, A
     config = ReleaseConfig.load(folder / "model.json")
     test, more = data.part("test"), data.part("val").vectors
     rows = np.concatenate([test.vectors, more])[: options.rows]
-    scored = data.test_rows()
-    references = scored.pairs["slug"].tolist()[: options.scored_rows]
     content = {
         "model": config.shape | {"bytes": sizes(folder)},
         "latency": latency(folder, rows[: options.single_rows]),
         **throughput(folder, rows, options.plain_rows),
-        "quality": quality(folder, scored.vectors[: options.scored_rows], references),
         "work": work_of(folder, config, rows[:512]),
         "products": least_products(config.shape),
         "profile": {p: profile(folder, p, rows[:256]) for p in PRECISIONS},
@@ -320,38 +244,65 @@ def show(name: str, content: dict[str, Any]) -> None:
     ).T  # fmt: skip
     print(table.round(2).to_string())
     print("parity:", content["parity"])
-    for key, found in content["quality"].items():
-        print(f"int8 against float32, {key}:", found["difference"])
     for precision, found in content["start"].items():
         print(precision, {key: round(value["median"], 3) for key, value in found.items()})
 
 
-def main() -> None:
-    """Measure both models, print, and write the record if asked to."""
+def parse() -> argparse.Namespace:
+    """Parse the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--release", type=Path, default=DEFAULT_MODEL)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--plain-rows", type=int, default=1_000, help="also those of the parity")
     parser.add_argument("--single-rows", type=int, default=40)
-    parser.add_argument("--scored-rows", type=int, default=5_000)
+    parser.add_argument(
+        "--variants", action="store_true", help="the release's decoding variants instead"
+    )
+    parser.add_argument(
+        "--scored-rows", type=int, default=dataset.TEST_ROWS, help="of the variants"
+    )
+    parser.add_argument("--many-rows", type=int, default=500, help="of the variants")
+    parser.add_argument(
+        "--keep-quality", action="store_true", help="measure the times in --out anew, no more"
+    )
     parser.add_argument("--out", type=Path, help="record to write")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def compare_sides(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure both models."""
     data = dataset.load()
-    ensure_graphs(options.release)
-    scratch = Path(tempfile.mkdtemp())
-    try:
-        small = cut(options.release, scratch / "small", 5_000)
+    with tempfile.TemporaryDirectory() as scratch:
+        small = cut(options.release, Path(scratch) / "small", 5_000)
         models = {"small": small, "release": options.release}
-        content = {
-            "machine": {
-                "processor": processor(), "cores": os.cpu_count(),
-                "python": platform.python_version(), "onnxruntime": onnxruntime.__version__,
-            },
-            "rows": options.rows, "rounds": ROUNDS, "rates": rates(),
+        return {
+            "machine": machine(), "rows": options.rows, "rounds": ROUNDS, "rates": rates(),
             "models": {name: measure(folder, data, options) for name, folder in models.items()},
         }  # fmt: skip
-    finally:
-        shutil.rmtree(scratch)
+
+
+def compare_variants(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure the release's decoding variants, and print their table."""
+    known = known_qualities(options.out, options.release) if options.keep_quality else None
+    test = dataset.load().test_rows().sample(options.scored_rows)
+    rows = (options.single_rows, options.many_rows)
+    content = {"machine": machine(), **measure_variants(options.release, test, *rows, known)}
+    columns = {
+        name: {
+            "Token F1": row["token_f1"]["value"], "one, ms": row["one"]["median"],
+            "many, ms": row["many"]["median"], "MiB": row["peak_mib"],
+        }
+        for name, row in content["variants"].items()
+    }  # fmt: skip
+    print(pd.DataFrame(columns).T.round(3).to_string())
+    return content
+
+
+def main() -> None:
+    """Measure, print, and write the record if asked to."""
+    options = parse()
+    ensure_graphs(options.release)
+    content = compare_variants(options) if options.variants else compare_sides(options)
     if options.out:
         write_json(options.out, content)
 

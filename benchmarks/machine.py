@@ -26,6 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from vec2slug_lib.inference.predictor import LOGITS, ROWS
 
 BEAM = 4
+FREE = 0.5  # load of a machine that has nothing else to do
 
 
 def seconds(work: Callable[[], Any]) -> float:
@@ -119,6 +120,19 @@ def processor() -> str:
     known = [flag for flag in ("avx512_vnni", "amx_int8", "avx_vnni") if flag in text.split()]
     name = names[0] if names else platform.processor()
     return f"{name} ({', '.join(known) or 'no narrow products'})"
+
+
+def is_free() -> bool:
+    """Whether the machine has nothing else to do; to be asked before a benchmark begins."""
+    return os.getloadavg()[0] < FREE
+
+
+def machine() -> dict[str, Any]:
+    """What a record says of where it was made."""
+    return {
+        "processor": processor(), "cores": os.cpu_count(), "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -42,8 +42,6 @@ def test_the_record_is_of_the_same_slugs(name):
     found = read_json(current().data / "benchmarks" / "inference.json")["models"][name]
     assert found["parity"]["same_slugs"] == found["parity"]["rows"] == 1000
     assert found["parity"]["score_difference"] < 1e-3
-    for kind in ("search", "choice"):
-        assert found["quality"][kind]["difference"]["value"] >= -0.003
 
 
 def test_the_record_is_of_the_released_weights():

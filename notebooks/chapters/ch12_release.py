@@ -18,7 +18,6 @@ from vec2slug_lib.common.vectors import Doubles
 Models = Mapping[str, Mapping[str, Any]]
 
 SIZES = {"small": "study's size", "release": "release"}
-CHOICES = {"search": "search alone", "choice": "the release's own choice"}
 PRECISIONS = ("float32", "int8")
 PURPOSES = {
     "model.safetensors": "the weights, int8 with a scale a row",
@@ -84,30 +83,6 @@ def parity_table(models: Models) -> pd.DataFrame:
             "largest difference of a score": f"{models[name]['parity']['score_difference']:.1e}",
         }
         for name, label in SIZES.items()
-    ]
-    return pd.DataFrame(rows).set_index("model")
-
-
-def signed_interval(difference: Mapping[str, float]) -> str:
-    """Write a difference with its interval, to four digits."""
-    return "{value:+.4f} ({low:+.4f} to {high:+.4f})".format(**difference)
-
-
-def quality_table(models: Models) -> pd.DataFrame:
-    """Show what int8 changes: Token F1 in both precisions, paired difference, equal slugs."""
-    rows = [
-        {
-            "model": SIZES[name],
-            "slugs of": label,
-            "Token F1, float32": models[name]["quality"][kind]["float32"],
-            "int8": models[name]["quality"][kind]["int8"],
-            "difference, 95 % interval": signed_interval(
-                models[name]["quality"][kind]["difference"]
-            ),
-            "same slug": f"{models[name]['quality'][kind]['same_slugs']:.1%}",
-        }
-        for name in SIZES
-        for kind, label in CHOICES.items()
     ]
     return pd.DataFrame(rows).set_index("model")
 
@@ -295,13 +270,6 @@ def floor_sentence(floors: pd.DataFrame) -> str:
         f"For many pages, the products that cannot be left out are {share['release', 'float32']} "
         f"of the release's time in float32 and {share['release', 'int8']} in int8."
     )
-
-
-def int8_sentence(models: Models) -> str:
-    """Say in how many cases int8 keeps Token F1 within 0.003."""
-    quality = [models[name]["quality"][kind]["difference"] for name in SIZES for kind in CHOICES]
-    within = sum(difference["value"] >= -0.003 for difference in quality)
-    return f"In {within} of {len(quality)} cases int8 loses no more than 0.003."
 
 
 def release_numbers(release: Mapping[str, Any]) -> dict[str, float]:
