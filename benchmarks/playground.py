@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from machine import processor
+from machine import is_free, processor
 from tqdm import tqdm
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from browser import chromium, open_model, served, until
 
-from vec2slug_lib.common.files import read_json, write_json
+from vec2slug_lib.common.files import file_sha256, read_json, write_json
 from vec2slug_lib.data import dataset
-from vec2slug_lib.data.examples import load_examples
+from vec2slug_lib.data.examples import example_vectors, load_examples
 from vec2slug_lib.embedding.registry import open_embedder
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
 from vec2slug_lib.release.browser import collect
@@ -35,12 +35,13 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Playground
 <div id="v2s-playground"></div><script type="module" src="play/page.js"></script>"""
 SLUG = """async row => {
   const vector = Float32Array.from(row);
-  const { candidates, steps, milliseconds } = await client.ask("slug", { vector, topK: 5 });
-  return [candidates[0].slug, candidates[0].score, milliseconds, steps.length];
+  const answer = await client.ask("slug", { vector, topK: 5 });
+  const { candidates, steps, milliseconds, variant } = answer;
+  return [candidates[0].slug, candidates[0].score, milliseconds, steps.length, variant];
 }"""
 TEXT = """async text => {
-  const { vector, milliseconds, read } = await client.ask("text", { text, topK: 5 });
-  return [Array.from(vector), milliseconds + read];
+  const { candidates, vector, milliseconds, read } = await client.ask("text", { text, topK: 5 });
+  return [Array.from(vector), milliseconds + read, candidates[0].slug];
 }"""
 
 # Milliseconds of the decoder's call with some hypotheses, all after the same tokens.
@@ -50,7 +51,7 @@ CALLS = """async rows => {
   const { CachedStepper, openSession } = await import("/play/stepper.js");
   runtime.env.wasm.wasmBinary = await read("ort-wasm-simd-threaded.wasm");
   runtime.env.wasm.numThreads = 1;
-  const session = await openSession(runtime, await read("model_quantized.onnx"));
+  const session = await openSession(runtime, await read("model_cached.onnx"));
   const { model } = JSON.parse(new TextDecoder().decode(await read("model.json")));
   const stepper = new CachedStepper(runtime, session, model);
   const run = async count => {
@@ -119,8 +120,36 @@ def agreement(found: list[tuple[str, float]], rows: np.ndarray) -> dict[str, Any
 
 
 def predictor() -> SlugPredictor:
-    """Python's side, over the graph that the browser has."""
-    return SlugPredictor.from_dir(precision="int8")
+    """Python's side, as the command line has it."""
+    return SlugPredictor.from_dir(embedder=open_embedder())
+
+
+def article_slugs(page: Any) -> dict[str, dict[str, str]]:
+    """Slugs of the book's articles by name: from the vector that the page has, and from the text.
+
+    That vector is of the float32 weights; of a text, the page makes one with int8 weights.
+    """
+    articles = load_examples()
+    vectors = example_vectors(open_embedder()).astype(np.float64).round(6)
+    return {
+        article.name: {
+            "vector": page.evaluate(SLUG, vector.tolist())[0],
+            "text": page.evaluate(TEXT, article.text)[2],
+        }
+        for article, vector in zip(articles, vectors, strict=True)
+    }
+
+
+def without_reader(browser: Any, address: str, rows: np.ndarray) -> list[float]:
+    """Milliseconds a slug before the embedder is there: nothing is re-ranked."""
+    page = browser.new_page()
+    page.set_default_timeout(0)
+    page.goto(address)
+    open_model(page, "/play/", reader=False)
+    found = [page.evaluate(SLUG, row.tolist()) for row in rows]
+    page.close()
+    assert {variant for *_, variant in found} == {"mbr"}
+    return [round(spent, 1) for _, _, spent, _, _ in found[3:]]  # first calls set things up
 
 
 def measure(page: Any, options: argparse.Namespace) -> dict[str, Any]:
@@ -138,14 +167,16 @@ def measure(page: Any, options: argparse.Namespace) -> dict[str, Any]:
             memories.append(memory())
     read = [page.evaluate(TEXT, text) for text in tqdm(texts, unit="text")]
     exact = open_embedder().embed(texts)
-    cosines = (np.array([vector for vector, _ in read]) * exact).sum(axis=1)
+    cosines = (np.array([vector for vector, *_ in read]) * exact).sum(axis=1)
     calls = page.evaluate(CALLS, [1, options.beam])
-    pairs = [(slug, score) for slug, score, _, _ in found[: options.rows]]
+    pairs = [(slug, score) for slug, score, *_ in found[: options.rows]]
+    (variant,) = {each[4] for each in found}
     return {
+        "variant": variant, "articles": article_slugs(page),
         "agreement": agreement(pairs, rows[: options.rows]),
         "milliseconds": {
             "slug": [round(each[2], 1) for each in found],
-            "text and slug": [round(spent, 1) for _, spent in read],
+            "text and slug": [round(spent, 1) for _, spent, _ in read],
         },
         "call_milliseconds": {rows: float(np.median(times)) for rows, times in calls.items()},
         "steps": float(np.mean([each[3] for each in found])),
@@ -166,6 +197,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=100)
     parser.add_argument("--out", type=Path, help="record to write")
     options = parser.parse_args()
+    free = is_free()
     with (
         tempfile.TemporaryDirectory() as home,
         served(home) as address,
@@ -173,17 +205,21 @@ def main() -> None:
     ):
         files = build(Path(home))
         seconds = [first_slug(browser, address) for _ in range(ROUNDS)]
+        first = dataset.load().part("test").vectors[: options.texts]
+        plain = without_reader(browser, address, first)
         page = browser.new_page()
         page.set_default_timeout(0)
         page.goto(address)
         options.beam = files["settings"]["risk"]["beam_width"]
         content = {
-            "machine": processor(), "cores": os.cpu_count(), "browser": browser.version,
+            "machine": processor(), "cores": os.cpu_count(), "alone": free,
+            "browser": browser.version,
             "bytes": {f["name"]: f["bytes"] for kind in ("writer", "reader") for f in files[kind]},
             "width": files["width"], "hypotheses": options.beam,
             "first_slug_seconds": {"median": float(np.median(seconds)), "all": seconds},
-            **measure(page, options),
+            "weights": file_sha256(DEFAULT_MODEL / "model.safetensors"), **measure(page, options),
         }  # fmt: skip
+        content["milliseconds"]["slug, not re-ranked"] = plain
     for name, values in content["milliseconds"].items():
         print(f"{name}: median {np.median(values):.0f} ms, 95 % {np.percentile(values, 95):.0f} ms")
     print({k: content[k] for k in ("agreement", "memory", "first_slug_seconds", "reader_cosine")})

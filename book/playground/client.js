@@ -51,21 +51,28 @@ export class Client {
  */
 export class Newest {
   constructor() {
-    this.busy = false;
     /** @type {(() => Promise<void>) | null} */
     this.next = null;
+    /** @type {Promise<void> | null} */
+    this.running = null;
   }
 
-  /** @param {() => Promise<void>} task */
-  async run(task) {
+  /**
+   * Resolves when nothing is left to run.
+   * @param {() => Promise<void>} task
+   */
+  run(task) {
     this.next = task;
-    if (this.busy) return;
-    this.busy = true;
+    this.running ??= this.drain();
+    return this.running;
+  }
+
+  async drain() {
     while (this.next) {
       const now = this.next;
       this.next = null;
       await now();
     }
-    this.busy = false;
+    this.running = null;
   }
 }

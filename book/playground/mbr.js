@@ -1,6 +1,6 @@
 // Minimum Bayes risk decoding: of the finished slugs, the one with the highest expected Token F1;
 // vec2slug_lib/inference/mbr.py has the same steps, and evidence that the page lacks: an index of
-// known slugs, and re-ranking by embedding similarity.
+// known slugs.
 
 import { wordsOf } from "./slugs.js";
 
@@ -15,6 +15,7 @@ import { wordsOf } from "./slugs.js";
  * @property {number} temperature
  * @property {number} mean_words
  * @property {[number, number]} plain slope and offset that make an expected F1 an honest score
+ * @property {[number, number, number]} proof slope, slope of the cosine and offset, where there are cosines
  */
 
 /**
@@ -23,18 +24,20 @@ import { wordsOf } from "./slugs.js";
  * @param {Float32Array} wordLogits of the bag-of-words head, one a token
  * @param {Map<string, number>} ids
  * @param {MBR} mbr
+ * @param {number[]} [cosines] of the candidates to the page; without them, it is not re-ranked by them
  * @returns {Candidate[]}
  */
-export function rerank(candidates, wordLogits, ids, mbr) {
+export function rerank(candidates, wordLogits, ids, mbr, cosines) {
   const voted = slugWordProbabilities(candidates, mbr.temperature);
   const head = headWordProbabilities(wordLogits, ids, [...voted.keys()], mbr.mean_words);
   /** @param {string} word */
   const probability = (word) => mbr.own * (voted.get(word) ?? 0) + (1 - mbr.own) * (head.get(word) ?? 0);
-  const [slope, offset] = mbr.plain;
-  const scored = candidates.map(({ slug }) => {
+  const [slope, similarity, offset] = cosines ? mbr.proof : [mbr.plain[0], 0, mbr.plain[1]];
+  const scored = candidates.map(({ slug }, i) => {
     const words = [...new Set(wordsOf(slug))].sort(); // the same sum in any order of words
     const right = words.reduce((sum, word) => sum + probability(word), 0);
-    return { slug, score: slope * ((2 * right) / (words.length + mbr.mean_words)) + offset };
+    const expected = (2 * right) / (words.length + mbr.mean_words);
+    return { slug, score: slope * expected + similarity * (cosines?.[i] ?? 0) + offset };
   });
   scored.sort((a, b) => b.score - a.score);
   return scored.map(({ slug, score }) => ({ slug, score: Math.max(score, 0) }));

@@ -60,9 +60,9 @@ class Playground {
     try {
       const examples = await json("examples.json");
       await client.ask("writer", { base: BASE, files: writer, settings });
-      const text = this.build(client, examples);
+      const ready = this.build(client, examples);
       await client.ask("reader", { base: BASE, files: reader, limit });
-      text.ready();
+      await ready();
       this.says.textContent = "All is loaded: from here on it works offline.";
     } catch (error) {
       client.close();
@@ -76,12 +76,14 @@ class Playground {
   /**
    * @param {Client} client
    * @param {import("./sources.js").Example[]} examples
+   * @returns {() => Promise<void>} to be called when the embedder is there
    */
   build(client, examples) {
     const { settings, width } = this.manifest;
     const result = new Result(settings.risk !== null);
     const newest = new Newest();
     let asked = 0;
+    let again = () => Promise.resolve();
     /**
      * @param {string} kind
      * @param {object} what
@@ -89,6 +91,7 @@ class Playground {
      */
     const ask = (kind, what, got) => {
       const turn = ++asked;
+      again = () => ask(kind, what, got);
       return newest.run(async () => {
         try {
           const answer = await client.ask(kind, { ...what, topK: SHOWN });
@@ -110,7 +113,10 @@ class Playground {
     const head = (/** @type {string} */ title) => make("p", { class: "v2s-head", role: "heading", "aria-level": 3 }, title);
     this.button.replaceWith(chooser(sources), head("The vector"), strip.element, head("The slug"), result.element);
     sources[0].shown();
-    return text;
+    return () => {
+      text.ready();
+      return again(); // what was shown so far is not re-ranked
+    };
   }
 }
 

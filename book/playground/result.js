@@ -4,6 +4,16 @@ import { labelled, make, table } from "./dom.js";
 
 /** @typedef {import("./client.js").Answer} Answer */
 
+// How a slug was decoded, and why the command line may name another.
+/** @type {Record<Answer["variant"], string>} */
+const VARIANTS = {
+  search: "The search alone, as the command vec2slug does it",
+  mbr: "Minimum Bayes risk, not re-ranked, as with --fast: the embedder is still loading",
+  "mbr-reranked":
+    "Minimum Bayes risk, re-ranked by embedding similarity, as the command vec2slug does it. " +
+    "The embedder here has its weights in int8, so of two close slugs the command may name the other",
+};
+
 export class Result {
   /** @param {boolean} expected whether scores are the Token F1 to expect, else those of the search */
   constructor(expected) {
@@ -12,6 +22,7 @@ export class Result {
     this.steps = [];
     this.slug = make("output", { class: "v2s-slug", "aria-live": "polite", "aria-label": "Slug" });
     this.says = make("p", { class: "v2s-time" });
+    this.how = make("p", { class: "v2s-how" });
     this.candidates = make("div", { class: "v2s-table" });
     this.beams = make("div", { class: "v2s-table" });
     const input = make("input", { type: "range", min: 1, input: () => this.showStep() });
@@ -19,14 +30,16 @@ export class Result {
     this.slider = slider;
     const summary = make("summary", {}, "Each step of the search");
     this.details = make("details", { toggle: () => this.showStep() }, summary, label, this.beams);
-    this.element = make("div", {}, this.slug, this.says, this.candidates, this.details);
+    this.element = make("div", {}, this.slug, this.says, this.how, this.candidates, this.details);
   }
 
   /** @param {Answer} answer */
-  show({ candidates, steps, milliseconds, read }) {
+  show({ candidates, steps, variant, milliseconds, read }) {
     this.slug.textContent = candidates[0].slug;
     const reading = read === undefined ? "" : `${read.toFixed(0)} ms to read the text, `;
     this.says.textContent = `${reading}${milliseconds.toFixed(0)} ms to write the slug`;
+    const link = make("a", { href: "12_release.html#one-configuration" }, "all variants");
+    this.how.replaceChildren(`${VARIANTS[variant]} (`, link, ").");
     const rows = candidates.map(({ slug, score }) => [slug, score.toFixed(3)]);
     const caption = "The best candidates of this vector";
     this.candidates.replaceChildren(table(caption, ["slug", this.score], rows, [this.score]));
@@ -39,6 +52,7 @@ export class Result {
   fail(message) {
     this.slug.textContent = "";
     this.says.textContent = message;
+    this.how.replaceChildren();
     this.candidates.replaceChildren();
   }
 

@@ -10,7 +10,7 @@ import { openSession } from "./stepper.js";
 let runtime;
 /** @type {Predictor} */
 let predictor;
-/** @type {Reader} */
+/** @type {Reader | undefined} */
 let reader;
 
 /** @type {Record<string, (asked: any) => Promise<any>>} */
@@ -29,12 +29,13 @@ const ANSWERS = {
   },
   async slug({ vector, topK }) {
     const began = performance.now();
-    const prediction = await predictor.predict(vector, topK);
+    const embed = reader && reader.embed.bind(reader);
+    const prediction = await predictor.predict(vector, topK, embed);
     return { ...prediction, vector, milliseconds: performance.now() - began };
   },
   async text({ text, topK }) {
     const began = performance.now();
-    const vector = await reader.embed(text);
+    const [vector] = await /** @type {Reader} */ (reader).embed([text]);
     const read = performance.now() - began;
     return { ...(await ANSWERS.slug({ vector, topK })), read };
   },

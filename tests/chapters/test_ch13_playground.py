@@ -8,11 +8,32 @@ from vec2slug_lib.common.files import read_json
 from vec2slug_lib.common.workspace import current
 
 
+def test_a_cause_is_the_first_step_that_changes_a_slug():
+    articles = {
+        "same": {"vector": "a-b-c", "text": "a-b-c"},
+        "read": {"vector": "d-e-f", "text": "d-e"},
+        "reranked": {"vector": "g-h", "text": "g-h"},
+    }
+    frame = ch13_playground.articles_table(["a-b-c", "d-e-f", "g-h-i"], articles)
+    causes = [ch13_playground.CAUSES[kind] for kind in ("text", "vector")]
+    assert frame["cause"].tolist() == ["–", *causes]
+    says = ch13_playground.articles_says(frame)
+    assert "on 2 of the 3 articles" in says
+    assert "on 1 where" in says
+    assert "On all 1" in ch13_playground.articles_says(frame.loc[["same"]])
+
+
+def test_a_busy_machine_is_named():
+    times = pd.Series([1.0, 2.0])
+    assert "preliminary" in ch13_playground.speed_says(times, 2, False)
+    assert "preliminary" not in ch13_playground.speed_says(times, 2, True)
+
+
 def test_agreement_says_how_close_the_others_are():
-    agreement = {"rows": 500, "same": 498, "largest_gap": 0.0004}
+    agreement = {"rows": 500, "same": 498, "largest_gap": 0.00041}
     assert ch13_playground.agreement_says(agreement) == (
-        "The best slug is the same for 498 of them. For the 2 others, Python's scores of the two "
-        "slugs are closer than 4e-04."
+        "The best slug is the same for 498 of them. For the 2 others, the command line's scores of "
+        "the two slugs are no more than 0.0005 apart."
     )
     assert "others" not in ch13_playground.agreement_says({**agreement, "same": 500})
 
@@ -27,7 +48,7 @@ def test_agreement_says_how_close_the_others_are():
 )
 def test_the_aim_is_out_of_reach_met_or_missed(steps, median, end):
     text = ch13_playground.call_says(10.0, 40.0, steps, median)
-    assert text.startswith("so 25% of it goes into the weights alone.")
+    assert text.startswith("so 25% of it would be spent on a single one, too.")
     assert end in text
 
 

@@ -92,10 +92,10 @@ const KINDS = {
     assert.equal(repeats(word, before, new Set(stopwords)), repeated, `${word} after ${before}`);
   },
 
-  rerank({ tolerance }, { strings, candidates, logits, mbr, reranked }) {
+  rerank({ tolerance }, { strings, candidates, logits, mbr, cosines, reranked }) {
     const { ids } = vocabularyOf(vocab(strings));
     const pool = candidates.map(([slug, score]) => ({ slug, score }));
-    same(pairsOf(rerank(pool, Float32Array.from(logits), ids, mbr)), reranked, tolerance);
+    same(pairsOf(rerank(pool, Float32Array.from(logits), ids, mbr, cosines ?? undefined)), reranked, tolerance);
   },
 
   async model({ runtime, graph, sidecar, settings, tolerance }, { row, topK, candidates }) {

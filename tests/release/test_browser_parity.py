@@ -180,15 +180,21 @@ def rerankings(draw):
         temperature=draw(st.sampled_from([0.5, 2.0])),
         mean_words=draw(st.sampled_from([1.0, 4.6])),
         score_fit=(0.88, draw(st.sampled_from([-0.3, -0.085]))),
+        rerank_fit=(0.69, draw(st.sampled_from([0.0, 0.33])), -0.19),
     )
     ids, logits = {token: i for i, token in enumerate(strings)}, logits.astype(np.float32)
     (expected,) = expected_scores([candidates], ids, mbr, logits)
+    cosines = draw(st.none() | st.just(rng.uniform(-0.2, 0.9, len(some)).tolist()))
+    # Scores that differ are far enough apart; cosines as far as they are random.
     gaps = [a - b for a, b in pairwise(sorted(expected, reverse=True))]
     assume(all(gap == 0 or gap > 10 * ROUNDING for gap in gaps))
-    reranked = pairs(rerank(candidates, expected, None, mbr))
+    chosen = rerank(candidates, expected, cosines, mbr)
+    scores = [candidate.score for candidate in chosen if candidate.score]
+    assume(cosines is None or all(a == b or a - b > 10 * ROUNDING for a, b in pairwise(scores)))
+    reranked = pairs(chosen)
     return {
         "strings": strings, "candidates": pairs(candidates), "logits": logits[0].tolist(),
-        "mbr": mbr.to_json(), "reranked": reranked,
+        "mbr": mbr.to_json(), "cosines": cosines, "reranked": reranked,
     }  # fmt: skip
 
 
