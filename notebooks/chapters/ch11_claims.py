@@ -183,6 +183,7 @@ CLAIMS: dict[str, Claim] = {
         "The score that training showed is above the true one (3b)", 4, ("3b",),
         REPORTED["ghost_f1"]["3b"] - REPORTED["token_f1"]["3b"], measures.ghost_gap),
     "bpe": _gain("Byte pairs beat clusters (3e − 3b)", 5, "3e", "3b"),
+    "bpe_whole": _gain("Byte pairs beat clusters, no slug cut (3h − 3b)", 5, "3h", "3b"),
     "names": _gain("Byte pairs tell neighbours apart (3e − 3b)", 5, "3e", "3b",
         metric="distinctiveness", measure=measures.distinct_difference, tolerance=None),
     "cut": _share("Slugs that a cap of 10 cuts", 6, ("3e",), 0.561, measures.cut),
@@ -276,7 +277,7 @@ REASONS: dict[str, dict[str, str]] = {
     "bag": dict.fromkeys(("undecided", "contradicted"), _BROKEN),
     "decoder": dict.fromkeys(_WEAK, _BROKEN),
     "repetition": dict.fromkeys(_WEAK, _CHARGED),
-    "bpe": dict.fromkeys(_WEAK, _SPELLING),
+    **{key: dict.fromkeys(_WEAK, _SPELLING) for key in ("bpe", "bpe_whole")},
     **{key: dict.fromkeys(_WEAK, _CAPACITY) for key in ("wide", "larger")},
     **{
         key: dict.fromkeys(_WEAK, _SHORT)

@@ -86,12 +86,6 @@ def listing(values: Mapping[str, float] | pd.Series, digits: int = 3) -> str:
     return ", ".join(f"{name} {value:.{digits}f}" for name, value in ranked)
 
 
-def ghost_score(run: Run) -> float:
-    """Return the score of the training log at the step whose weights were kept."""
-    best = run.history["step"] == run.manifest["result"]["best_step"]
-    return float(run.history.loc[best, "ghost_f1"].iloc[0])
-
-
 def hollow(
     figure: go.Figure, values: Mapping[str, float], name: str = "reported", **more: Any
 ) -> None:

@@ -80,9 +80,6 @@ def test_precision_and_recall_stand_side_by_side(levels):
     assert names == ["precision", "precision, reported", "recall", "recall, reported"]
 
 
-def test_the_ghost_is_that_of_the_weights_kept(levels):
-    history = pd.DataFrame({"step": [1, 2, 3], "ghost_f1": [0.1, 0.3, 0.2]})
-    run = SimpleNamespace(history=history, manifest={"result": {"best_step": 2}})
-    assert ch11_figures.ghost_score(run) == 0.3
+def test_ghosts_of_both_stand_beside_token_f1(levels):
     figure = ch11_figures.token_f1_figure(levels, {"3b": 0.3})
     assert [trace.name for trace in figure.data[-2:]] == ["ghost", "ghost, reported"]
