@@ -110,6 +110,8 @@ def test_card_has_the_records_numbers(release, run):
     headed = "head_dim" in json.loads((release / "model.json").read_text())["model"]
     assert ("after short spans of text" in card) == headed
     assert ("Token F1 to expect" in card) == headed
+    assert ("re-ranked by embedding similarity" in card) == headed  # as the record's slugs are
+    assert ("embedder=open_embedder(" in card) == headed
 
 
 def test_release_without_weights(tmp_path, run):

@@ -18,17 +18,19 @@ URL slugs from `{embedder}` text embeddings ({input_dim} values a text). A prefi
 come from real URLs{spans}. Weights are int8 with one scale a row.
 Part of the vec2slug book, which tells how it was made and measured.
 
-| metric, {rows:,} held-out documents | value | 95 % interval |
+| metric, {rows:,} held-out documents | value | 95 % interval over {topics} topics |
 |---|---|---|
 {metrics}
+
+{decoding}
 
 Best validation loss {best_val_loss:.3f} at step {best_step:,}; seed {seed}.
 
 ## Use
 ```python
-from vec2slug_lib import SlugPredictor
+from vec2slug_lib import SlugPredictor{imported}
 
-SlugPredictor.from_dir("{name}").predict(vectors)  # precision="int8" is faster
+SlugPredictor.from_dir("{name}").predict(vectors)  # numpy and onnxruntime alone{reranked}
 ```
 
 ```console
@@ -46,14 +48,25 @@ vaguer slugs. The usual error is a slug that names the topic and misses the part
 evaluation page sets it beside simple baselines.
 """
 
+IMPORTED = ", open_embedder"
+RERANKED = """
+
+# With the embedder it re-ranks, as for the table above and as the command line does.
+SlugPredictor.from_dir("{name}", embedder=open_embedder("{key}")).predict(vectors)"""
+MBR = """These slugs are of the weights before they were rounded to int8, and decoded as the command
+`vec2slug` decodes: minimum Bayes risk, candidates re-ranked by embedding similarity. `predict`
+without an embedder and `inference.py` do not re-rank. The book's chapter on the release has one
+table with quality and speed of the rounded weights, decoded each way."""
+SEARCH = """These slugs are of the weights before they were rounded to int8, by the search
+alone, as all here decodes."""
 EXPECTED = "A candidate's score is the Token F1 to expect of it, from 0 to 1."
 LOG_PROBABILITY = "A candidate's score is its log probability with the search's rewards."
 
 
 def model_card(name: str, run: Run, pretrained: bool = False) -> str:
     """Write the model card of a release, its numbers from the run's record."""
-    manifest, metrics = run.manifest, run.metrics
-    score = EXPECTED if manifest["model"].get("head_dim") else LOG_PROBABILITY
+    manifest, metrics, predictions = run.manifest, run.metrics, run.predictions
+    headed = bool(manifest["model"].get("head_dim"))
     rows = [
         f"| {metric.replace('_', ' ')} | {m['value']:.3f} | {m['low']:.3f} to {m['high']:.3f} |"
         for metric, m in metrics.items()
@@ -61,13 +74,17 @@ def model_card(name: str, run: Run, pretrained: bool = False) -> str:
     return CARD.format(
         name=name,
         embedder=full_name(run.embedder),
-        rows=len(run.predictions),
+        rows=len(predictions),
+        topics=predictions["topic"].nunique(),
         metrics="\n".join(rows),
         train_rows=manifest["train_rows"],
         best_val_loss=manifest["result"]["best_val_loss"],
         best_step=manifest["result"]["best_step"],
         seed=manifest["training"]["seed"],
         spans=", after short spans of text" if pretrained else "",
-        score=score,
+        decoding=MBR if headed else SEARCH,
+        imported=IMPORTED if headed else "",
+        reranked=RERANKED.format(name=name, key=run.embedder) if headed else "",
+        score=EXPECTED if headed else LOG_PROBABILITY,
         **manifest["model"],
     )
