@@ -49,13 +49,20 @@ def in_browser(model, rows, top_k=5):
 
 
 def assert_python_agrees(found, python, tolerance):
-    """Scores of slugs in both are close; another best slug is as good as Python's own."""
+    """Scores of slugs in both are close; another best slug is as good as Python's own.
+
+    Returns:
+        The differences of the scores.
+    """
+    differences = []
     for candidates, others in zip(found, map(dict, python), strict=True):
         gaps = [abs(score - others[slug]) for slug, score in candidates if slug in others]
         assert max(gaps) <= tolerance
+        differences += gaps
         (slug, _), best = candidates[0], max(others, key=others.get)
         if slug in others and best in dict(candidates):  # else a beam has dropped one of the two
             assert others[best] - others[slug] <= 2 * tolerance
+    return differences
 
 
 def test_slugs_that_are_not_re_ranked_are_those_of_python(browser, root):
@@ -72,11 +79,14 @@ def test_slugs_that_are_not_re_ranked_are_those_of_python(browser, root):
 
 
 def test_slugs_are_re_ranked_as_on_the_command_line(model):
-    """The embedder's weights are rounded, which moves a cosine by a few thousandths at most."""
+    """The embedder's weights are rounded: of vectors with a cosine of 0.9995 to the exact ones.
+
+    That is a step of 0.03, of which a score has a third at the very most, and nearly always less.
+    """
     rows = dataset.load().part("test").vectors[:100]
     python = SlugPredictor.from_dir(embedder=open_embedder()).predict_topk(rows, 8)
     found = in_browser(model, rows, 8)
-    assert_python_agrees(found, python, 0.002)
+    assert np.median(assert_python_agrees(found, python, 0.01)) < 0.001
     same = [ours[0][0] == theirs[0].slug for ours, theirs in zip(found, python, strict=True)]
     assert np.mean(same) > 0.9
 
@@ -175,6 +185,12 @@ def test_typing_shows_the_slug_without_a_button(browser, root):
         wait_for_slug(page, "bread|bak")
         field.fill("The eruption of a volcano in Iceland")
         wait_for_slug(page, "volcan|iceland")
+
+
+def test_the_link_to_all_variants_has_a_target():
+    assert '"12_release.html#one-configuration"' in (FILES / "result.js").read_text("utf-8")
+    page = (BOOK / "notebooks/12_release.html").read_text("utf-8")
+    assert 'id="one-configuration"' in page
 
 
 def test_numbers_are_checked_and_used(browser, root, model):
