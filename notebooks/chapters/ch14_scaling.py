@@ -210,9 +210,9 @@ def fraction_scores(name: str, fractions: Sequence[float], preset: str) -> Doubl
     return np.stack([row_f1(run) for run in runs], axis=1)
 
 
-def pairs_on(fractions: Sequence[float], preset: str) -> list[int]:
-    """Return the numbers of training pages in fractions of them."""
-    runs = [record(on_fraction("vote", fraction), preset) for fraction in fractions]
+def pairs_on(name: str, fractions: Sequence[float], preset: str) -> list[int]:
+    """Return the numbers of training pages in fractions of them, from the runs of one system."""
+    runs = [record(on_fraction(name, fraction), preset) for fraction in fractions]
     return [int(run.manifest["train_rows"]) for run in runs]
 
 
