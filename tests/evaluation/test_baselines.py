@@ -206,8 +206,9 @@ def test_nearest_words_by_hand():
     # As a text, a slug lies where its words do in the mean; the nearest of all choices is taken.
     known, query = letters(), letters().vectors[:1]
     (chosen,) = nearest_words(query, known, spelled)
-    five = nearest_words(query, known)[0].split("-") + [
-        known.words[np.argsort(-(query @ known.vectors.T)[0])[4]]
+    five = [
+        *nearest_words(query, known)[0].split("-"),
+        known.words[np.argsort(-(query @ known.vectors.T)[0])[4]],
     ]
     sizes = [five[:3], five, *(five[:i] + five[i + 1 :] for i in range(5))]
     near = {"-".join(words): float((spelled([" ".join(words)]) @ query.T)[0, 0]) for words in sizes}
