@@ -66,7 +66,8 @@ def front_page_says(variants: Record) -> str:
         for row in (release_row(variants), rows["mbr"], rows["mbr-int8"])
     )
     return (
-        f"As the command decodes, the released weights have Token F1 {ours}; not re-ranked "
+        f"As the command decodes, the released weights have, on {release_row(variants)['rows']:,} "
+        f"test pages, Token F1 {ours}; not re-ranked "
         f"(`--fast`, `generate`, the library without an embedder) {plain}, and with int8 besides "
         f"{small}. That is among many pages on {variants['machine']['cores']} cores; [chapter 12]"
         "(notebooks/12_release.ipynb) has every way to decode in one table."
