@@ -104,7 +104,7 @@ browser:
 test: $(STAMP) browser lint book
 	@echo "== Tests: library, notebooks from nothing in preset smoke, pages in Chromium"
 # Tests that wait for a kill or a queue leave their core to one worker more.
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadgroup --no-loadscope-reorder
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadscope --no-loadscope-reorder
 
 bench: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== Benchmark: $$script"; $(BIN)/python "$$script"; done

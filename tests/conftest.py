@@ -11,6 +11,7 @@ import torch
 from browser import BOOK, chromium, served
 from filelock import FileLock
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from vec2slug_lib.common.files import write_json
 from vec2slug_lib.common.workspace import current
@@ -40,14 +41,26 @@ FIRST = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
 def pytest_collection_modifyitems(items):
-    """Group the tests by file, the longest first."""
+    """Put the longest files first."""
     place = {name: i for i, name in enumerate(FIRST)}
     items.sort(key=lambda item: place.get(item.path.stem, len(FIRST)))
-    for item in items:
-        if item.path.stem not in EACH:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+class ByFile(LoadScopeScheduling):
+    """A scheduler that gives the tests of a file to one worker, but for those in EACH.
+
+    The plugin's own groups by mark change a test's name, which pytest 9.2 no longer lets them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return nodeid if Path(file).stem in EACH else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Have the workers fed by `ByFile`."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -130,14 +130,8 @@ def test_fast_leaves_out_the_re_ranking_as_bulk_does():
     assert decoding(command.open_predictor(options, command.open_embedder)) == wanted("bulk")
 
 
-def headed(release):
-    """Whether the tiny release has a bag-of-words head, as the real one has."""
-    return "risk" in read_json(release / "model.json")
-
-
+@pytest.mark.parametrize("run", ["headed"], indirect=True)  # others search alone
 def test_the_library_and_bulk_decode_as_the_table_says(release, tmp_path):
-    if not headed(release):
-        pytest.skip("a model without a bag-of-words head searches alone")
     rows = np.eye(24, dtype=np.float32)
     index = Index(rows, ["a-known-slug"] * 24)
     places = {
