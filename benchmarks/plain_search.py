@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vec2slug_lib.common.slugs import repeats, sound_word
-from vec2slug_lib.inference.beam_search import DecodingConfig
+from vec2slug_lib.inference.settings import DecodingConfig
 
 PAD, BOS, EOS, UNK, HYPHEN = range(5)
 Beam = tuple[list[int], str, float]  # tokens with <bos>, text, log probability

@@ -140,7 +140,7 @@ def make_release(inputs: Inputs) -> None:
     """A tiny untrained model with a word head, which decodes as the released one does."""
     import torch
 
-    from vec2slug_lib.inference.beam_search import DecodingConfig
+    from vec2slug_lib.inference.settings import DecodingConfig
     from vec2slug_lib.model.decoder import Decoder, DecoderConfig
     from vec2slug_lib.model.weights import save_decoder
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vec2slug_lib.common.slugs import DOUBLED_WORDS, STOPWORDS
 from vec2slug_lib.common.vocabulary import EOS, HYPHEN, SPECIALS
-from vec2slug_lib.inference.beam_search import DecodingConfig
+from vec2slug_lib.inference.settings import DecodingConfig
 
 SUBWORDS = ["a", "the", "of", "b", "ab", "c", "cat", "dog7", "9", "s", "x" * 20, "y" * 45]
 SUBWORDS += ["ma", "cats", "1f3", "b7k2"]  # what makes words glued from themselves, identifiers

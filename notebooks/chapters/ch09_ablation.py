@@ -25,7 +25,8 @@ from vec2slug_lib.evaluation.records import read_or_make
 from vec2slug_lib.experiments.decoding_variants import decoder_of, scored_rows
 from vec2slug_lib.experiments.run import record
 from vec2slug_lib.experiments.score import predict
-from vec2slug_lib.inference.beam_search import DecodingConfig, Stepper, greedy
+from vec2slug_lib.inference.beam_search import Stepper, greedy
+from vec2slug_lib.inference.settings import DecodingConfig
 from vec2slug_lib.model.decoder import Decoder
 from vec2slug_lib.model.interpret import (
     SOURCES,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from chapters import ch08_stopping as ch08
 
-from vec2slug_lib.inference.beam_search import DecodingConfig, search
+from vec2slug_lib.inference.beam_search import search
+from vec2slug_lib.inference.settings import DecodingConfig
 
 
 def interval(low, high):

@@ -23,7 +23,8 @@ from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import is_valid
 from vec2slug_lib.common.vocabulary import EOS, HYPHEN
 from vec2slug_lib.data.dataset import Dataset
-from vec2slug_lib.inference.beam_search import DecodingConfig, greedy
+from vec2slug_lib.inference.beam_search import greedy
+from vec2slug_lib.inference.settings import DecodingConfig
 from vec2slug_lib.model import merged_hyphens
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.tokenizer import train_bpe

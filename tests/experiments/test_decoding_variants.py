@@ -28,7 +28,8 @@ from vec2slug_lib.experiments.decoding_variants import (
     defects,
     stopping_trace,
 )
-from vec2slug_lib.inference.beam_search import DecodingConfig, greedy, search
+from vec2slug_lib.inference.beam_search import greedy, search
+from vec2slug_lib.inference.settings import DecodingConfig
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.tokenizer import save_tokenizer, train_bpe
 from vec2slug_lib.model.weights import save_decoder

@@ -25,7 +25,8 @@ from plain_beam_search import (
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.slugs import is_valid
 from vec2slug_lib.common.vocabulary import EOS, HYPHEN, SPECIALS
-from vec2slug_lib.inference.beam_search import Candidate, DecodingConfig, greedy, search
+from vec2slug_lib.inference.beam_search import Candidate, greedy, search
+from vec2slug_lib.inference.settings import DecodingConfig
 
 # --- differential and property tests ---
 

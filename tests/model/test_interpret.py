@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS
-from vec2slug_lib.inference.beam_search import DecodingConfig, search
+from vec2slug_lib.inference.beam_search import search
+from vec2slug_lib.inference.settings import DecodingConfig
 from vec2slug_lib.model import interpret
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.interpret import (

@@ -9,7 +9,8 @@ from tqdm import tqdm
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS, UNK
 from vec2slug_lib.data.dataset import Dataset
 from vec2slug_lib.experiments.decoding_variants import Variant, decode_rows
-from vec2slug_lib.inference.beam_search import DecodingConfig, search
+from vec2slug_lib.inference.beam_search import search
+from vec2slug_lib.inference.settings import DecodingConfig
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.merged_hyphens import MergedStepper, is_merged, stepper_for
 

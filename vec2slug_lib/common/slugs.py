@@ -9,7 +9,7 @@ from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import urlsplit
 
-MIN_WORDS, MAX_WORDS = 3, 8
+MIN_WORDS, MAX_WORDS, MAX_CHARS = 3, 8, 80
 DIGITS = 5  # of the hash that makes a slug unique, hexadecimal
 
 # The one stopword list of the project: articles, conjunctions, prepositions, auxiliaries and
@@ -82,7 +82,7 @@ def is_valid(slug: str) -> bool:
     return (
         KEBAB.fullmatch(slug) is not None
         and 2 <= len(words(slug)) <= MAX_WORDS
-        and 3 <= len(slug) <= 80
+        and 3 <= len(slug) <= MAX_CHARS
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the data set, the run records and the intermediate files lie.
+"""Where models, the data set, the run records and the intermediate files lie.
 
 The environment is read here and nowhere else: ``VEC2SLUG_DATA``, ``VEC2SLUG_RUNS`` and
 ``VEC2SLUG_WORK`` move the folders, ``VEC2SLUG_PRESET`` chooses what notebooks run by default.
@@ -12,7 +12,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def _root() -> Path:
+    """Return the checkout; of an installed library the current folder, never its own."""
+    checkout = PACKAGE.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+ROOT = _root()
+
+
+def model_folder(name: str) -> Path:
+    """Return the folder of a model that comes with the library: in a wheel, inside the package.
+
+    Args:
+        name: such as ``vec2slug-minilm-small``; whether the folder is there is not looked at.
+    """
+    packaged = PACKAGE / "models" / name
+    return packaged if packaged.is_dir() else ROOT / "data" / "models" / name
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ from ..data.dataset import Dataset
 from ..embedding.registry import open_embedder
 from ..evaluation import intervals, metrics
 from ..evaluation.records import Run, read_or_make
-from ..inference.beam_search import Beams, Candidate, DecodingConfig, search
+from ..inference.beam_search import Beams, Candidate, search
 from ..inference.index import Index
 from ..inference.mbr import MBRConfig
+from ..inference.settings import DecodingConfig
 from ..model.decoder import Decoder
 from ..model.merged_hyphens import stepper_for
 from .run import record

@@ -18,9 +18,10 @@ from ..data.examples import load_examples, vectors_by
 from ..embedding.registry import open_embedder, open_minilm
 from ..evaluation import intervals, metrics
 from ..evaluation.records import Metrics, Run, save_results
-from ..inference.beam_search import Beams, Candidate, DecodingConfig, greedy, search
+from ..inference.beam_search import Beams, Candidate, greedy, search
 from ..inference.index import Index
 from ..inference.mbr import Evidence, MBRConfig, mbr_search
+from ..inference.settings import DecodingConfig
 from ..model.decoder import CachedDecoder, Decoder, DecoderConfig
 from ..model.merged_hyphens import stepper_for
 from ..model.mlp import MLP, MLPConfig, load_mlp

@@ -8,10 +8,11 @@ In: unit vectors ``[N, D]`` and a release folder. Out: slugs with scores, in mem
 It knows only `common`.
 """
 
-from .beam_search import Candidate, DecodingConfig, search
+from .beam_search import Candidate, search
 from .index import Index
 from .mbr import MBRConfig
 from .predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor
+from .settings import DecodingConfig
 
 __all__ = [
     "DEFAULT_MODEL",

@@ -8,18 +8,17 @@ leaves the batch. What a document gets depends on neither its neighbours nor the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from ..common.errors import Vec2SlugError
-from ..common.slugs import MAX_WORDS, MIN_WORDS, STOPWORDS, repeats, sound_word, words
+from ..common.slugs import MAX_WORDS, repeats, sound_word, words
 from ..common.vectors import Bools, Doubles, Floats, Ints
 from ..common.vocabulary import EOS, FIRST, HYPHEN, Vocabulary
 from .scores import Scores, best_subwords, blocks, log_sum_exp, place, scores_of
-
-MAX_CHARS = 80
+from .settings import DecodingConfig
 
 # Sees what a step leaves: unfinished slugs with log probabilities, finished slugs a document.
 Watch = Callable[[Sequence[str], Doubles, Sequence[Mapping[str, float]]], object]
@@ -53,62 +52,6 @@ class Beams(NamedTuple):
     steps: Ints  # [N] of the decoder
 
 
-@dataclass(frozen=True)
-class DecodingConfig:
-    """Settings of a search; the defaults are the study's values.
-
-    Attributes:
-        beam_width: hypotheses kept per document.
-        length_reward: reward r per word, added to the log probability.
-        reward_cap: words B above which no further reward is paid.
-        min_tokens: content tokens below which <eos> is suppressed.
-        min_words: words below which <eos> is suppressed.
-        max_words: words after which no further hyphen is allowed.
-        max_tokens: sequence length of the model; a slug has at most ``max_tokens - 1`` tokens.
-        trailing_stopword_penalty: subtracted if the last word is a stopword.
-        repeat_penalty: subtracted once if a word that is no stopword repeats.
-        suppress_eos_after_stopword: whether a slug may end in a stopword only at the cap.
-        distinct_words: whether a word that is no stopword may stand but once, with or without an
-            s at its end, or joined to another; only where nothing else fits does it stand again.
-        sound_words: whether words that are glued from themselves, and identifiers, may not be
-            completed; a document for which nothing else fits gets `slugs.sound_word` of them.
-        stopping: "optimal" stops when no active hypothesis can enter the best ``top_k`` any more
-            (Huang et al. 2017); "exhaustive" runs to the cap; "first_k" stops when ``beam_width``
-            distinct slugs are finished.
-
-    Raises:
-        Vec2SlugError: a setting is out of its range.
-    """
-
-    beam_width: int = 4
-    length_reward: float = 1.5
-    reward_cap: int = 6
-    min_tokens: int = 3
-    min_words: int = MIN_WORDS
-    max_words: int = MAX_WORDS
-    max_tokens: int = 24
-    trailing_stopword_penalty: float = 1.0
-    repeat_penalty: float = 2.0
-    suppress_eos_after_stopword: bool = True
-    distinct_words: bool = False
-    sound_words: bool = False
-    stopping: Literal["optimal", "exhaustive", "first_k"] = "optimal"
-    stopwords: frozenset[str] = STOPWORDS
-
-    def __post_init__(self) -> None:
-        """Refuse settings under which no slug exists or the stopping bound does not hold."""
-        shortest = max(2 * self.min_words - 1, self.min_tokens)
-        rewards = (self.length_reward, self.trailing_stopword_penalty, self.repeat_penalty)
-        if self.beam_width < 1 or self.reward_cap < 0 or not all(0 <= x < np.inf for x in rewards):
-            raise Vec2SlugError(f"expected beam_width >= 1 and finite rewards >= 0, got {self}")
-        if not 1 <= self.min_words <= self.max_words:
-            raise Vec2SlugError(f"expected 1 <= min_words <= max_words, got {self}")
-        if self.max_tokens - 1 < shortest:
-            raise Vec2SlugError(f"expected max_tokens > {shortest} for a slug to fit, got {self}")
-        if self.stopping not in ("optimal", "exhaustive", "first_k"):
-            raise Vec2SlugError(f"expected stopping optimal, exhaustive or first_k, got {self}")
-
-
 def greedy(
     stepper: Stepper,
     embeddings: Floats,
@@ -134,8 +77,9 @@ def search(
     """Search slugs with a beam and optimal stopping (Huang et al. 2017, 10.18653/v1/D17-1227).
 
     Every document gets a candidate, and every candidate is kebab-case, has ``min_words`` to
-    ``max_words`` words and at most 80 characters: where the token or character budget just
-    suffices for the words still missing, whatever would overspend it is banned.
+    ``max_words`` words and at most ``max_chars`` characters: where the token or character budget
+    just suffices for the words still missing, whatever would overspend it is banned. Where words
+    are dropped, a document of which too few remain in every candidate keeps them.
 
     Args:
         stepper: the decoder.
@@ -162,8 +106,8 @@ def search(
     if top_k < 1 or chunk_size < 1:
         raise Vec2SlugError(f"expected top_k, chunk_size >= 1, got {top_k} and {chunk_size}")
     vocabulary = Vocabulary.of(token_strings)
-    if config.min_words * (vocabulary.shortest + 1) - 1 > MAX_CHARS:
-        wanted = f"{config.min_words} words that fit in {MAX_CHARS} characters"
+    if config.min_words * (vocabulary.shortest + 1) - 1 > config.max_chars:
+        wanted = f"{config.min_words} words that fit in {config.max_chars} characters"
         raise Vec2SlugError(f"expected tokens for {wanted}, the shortest has {vocabulary.shortest}")
     candidates: list[list[Candidate]] = []
     steps = []
@@ -294,9 +238,10 @@ class _Search:
 
     def _by_grammar(self, length: int) -> tuple[Bools, Bools]:
         """Tell where the words so far let a hyphen follow [M], and where <eos> [M]."""
-        config, in_word = self.config, ~self.at_word_start
-        hyphen = in_word & (self.words_begun < config.max_words)
-        eos = in_word & (self.words_begun >= config.min_words) & (length >= config.min_tokens)
+        config, in_word, counted = self.config, ~self.at_word_start, self._counted()
+        hyphen = in_word & (counted < config.max_words)
+        hyphen &= self.words_begun < max(config.max_words, MAX_WORDS)
+        eos = in_word & (counted >= config.min_words) & (length >= config.min_tokens)
         ends = np.array([text.rpartition("-")[2] in config.stopwords for text in self.texts])
         return hyphen, eos & ~(ends & config.suppress_eos_after_stopword)
 
@@ -306,12 +251,22 @@ class _Search:
         Each missing word takes two tokens, a hyphen and a subword, and their characters.
         """
         config, pair = self.config, 1 + self.vocabulary.shortest
-        tokens_left, chars_left = config.max_tokens - 1 - length, MAX_CHARS - self.chars
+        tokens_left, chars_left = config.max_tokens - 1 - length, config.max_chars - self.chars
+        counted = self._counted()
         # Words that still have to be opened after a subword here, or after a hyphen here.
-        missing = np.maximum(config.min_words - self.words_begun - self.at_word_start, 0)
+        missing = np.maximum(config.min_words - counted - self.at_word_start, 0)
         char_budget = np.where(tokens_left - 1 >= 2 * missing, chars_left - pair * missing, 0)
-        missing = np.maximum(config.min_words - self.words_begun, 1)
+        missing = np.maximum(config.min_words - counted, 1)
         return (tokens_left >= 2 * missing) & (chars_left >= pair * missing), char_budget
+
+    def _counted(self) -> Ints:
+        """Count the words begun that are not dropped [M]."""
+        dropped = self.config.dropped
+        if not dropped:
+            return self.words_begun
+        return self.words_begun - [
+            sum(w in dropped for w in text.split("-")) for text in self.texts
+        ]
 
     def _closed(self, allowed: _Allowed) -> Bools:
         """Tell where the last word may not end, as it can still go on [M]."""
@@ -332,8 +287,8 @@ class _Search:
         competitive = place(owner[extensions.row]) < width
         finished = extensions.take(ends & (competitive | forced[extensions.row]))
         for row, log_p in zip(finished.row.tolist(), finished.log_p.tolist(), strict=True):
-            slug = self._slug(row)
-            pool = (self.pools if slug == self.texts[row] else self.spares)[owner[row]]
+            slug, whole = self._slug(row)
+            pool = (self.pools if whole else self.spares)[owner[row]]
             pool[slug] = max(pool.get(slug, -np.inf), _score(slug, log_p, self.config))
         others = extensions.take(~ends)
         others = others.take(place(owner[others.row]) < width)
@@ -341,10 +296,13 @@ class _Search:
         self._grow(others)
         return others
 
-    def _slug(self, row: int) -> str:
-        """Return the slug that a row has come to, with sound words."""
-        text = self.texts[row]
-        return "-".join(map(sound_word, text.split("-"))) if self.config.sound_words else text
+    def _slug(self, row: int) -> tuple[str, bool]:
+        """Return the slug that a row has come to, with sound words; and whether it is as asked."""
+        config, parts = self.config, self.texts[row].split("-")
+        sound = list(map(sound_word, parts)) if config.sound_words else parts
+        left = [word for word in sound if word not in config.dropped]
+        enough = len(left) >= config.min_words
+        return "-".join(left if enough else sound), enough and sound == parts
 
     def _grow(self, others: _Extensions) -> None:
         """Replace rows by their extensions."""

@@ -1,4 +1,4 @@
-"""Whether vectors are what a model can read: numbers, not codes; of its embedder, not of another.
+"""Whether a model can read what it is given: numbers, not codes; its embedder's; of English text.
 
 The vectors of an embedder lie around a mean, far apart in some directions and close together in
 others. Those of another have no reason to be close together in the same ones.
@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..common.english import looks_english
 from ..common.errors import Vec2SlugError
 from ..common.files import check_file, known_hash
 from ..common.vectors import Array, Doubles, Floats, as_array, unit_rows
 
 TRAINING_VECTORS = "training_vectors.npz"  # in a release: what it knows of them
 INSPECTED = 1_000  # rows of a job that are looked at
+LONG = 100  # rows or texts of a job whose shares are worth a word
 STRANGERS = 1 / 3  # share of rows beyond the limit from which on vectors are another embedder's
 CODE_VALUES = 8  # of so many different small integers, and nothing else, codes are made
 CODES = (
@@ -75,7 +77,9 @@ class TrainingVectors:
 
 
 class Inspector:
-    """Looks at the rows that a predictor is given: refuses codes, warns of another embedder once.
+    """Looks at what a predictor is given: refuses codes, warns once of what the model cannot know.
+
+    That is the vectors of another embedder, and texts that are not English.
 
     Args:
         training: of the model; without it, nothing is said of the embedder.
@@ -85,38 +89,79 @@ class Inspector:
     def __init__(self, training: TrainingVectors | None, embedder: str) -> None:
         self.training, self.embedder = training, embedder or "the model's embedder"
         self._distances: deque[float] = deque(maxlen=INSPECTED)
+        self._warned: set[str] = set()
+        self.rows = self.strange_rows = self.texts = self.foreign_texts = 0  # that were looked at
 
     def inspect(self, rows: Any) -> Any:
-        """Return an array or iterable of rows, a sample of which is looked at.
+        """Return an array or iterable of rows; of an array a sample is looked at, else each row.
 
         Raises:
             Vec2SlugError: they are codes or booleans; in an iterable, when the row is reached.
         """
         if isinstance(rows, np.ndarray):
-            self._look(spread(rows))
+            refuse_codes(sample := spread(rows))
+            self._look(sample)
             return rows
-        return _passing(rows, self._look) if isinstance(rows, Iterable) else rows
+        return self._passing(rows) if isinstance(rows, Iterable) else rows
+
+    def read(self, texts: Sequence[str]) -> None:
+        """Look at texts that are about to be embedded."""
+        foreign = [text for text in texts if not looks_english(text)]
+        self.texts += len(texts)
+        self.foreign_texts += len(foreign)
+        if foreign:
+            self._warn(
+                "expected English text, got what does not look it, such as "
+                f"{foreign[0].strip()[:40]!r}: model and embedder have learnt from English pages "
+                "alone; for another language train both, see vec2slug paper --help"
+            )
+
+    def summary(self) -> list[str]:
+        """Return what a long job should end with: the shares of what the model cannot know."""
+        parts = []
+        if self.strange_rows and self.rows >= LONG:
+            share = f"{self.strange_rows / self.rows:.1%} of {self.rows:,} rows looked at are"
+            parts.append(f"{share} further from the training vectors than hardly any should be")
+        if self.foreign_texts and self.texts >= LONG:
+            share = f"{self.foreign_texts / self.texts:.1%} of {self.texts:,} texts"
+            parts.append(f"{share} do not look English")
+        return parts
+
+    def _passing(self, rows: Iterable[Any]) -> Iterator[Any]:
+        """Yield rows as they come, looking at each on the way."""
+        for number, row in enumerate(rows):
+            sample = as_array(row)[None]
+            if number < INSPECTED:
+                refuse_codes(sample)
+            self._look(sample)
+            yield row
 
     def _look(self, sample: Array) -> None:
-        """Look at rows ``[N, D]``; others are refused elsewhere."""
-        if codes := codes_in(sample):
-            raise Vec2SlugError(f"expected vectors of numbers such as float32, got {codes}")
+        """Compare rows ``[N, D]`` with the training vectors; others are refused elsewhere."""
         training = self.training
         if training is None or sample.ndim != 2 or sample.dtype.kind not in "fiu":
             return
         if sample.shape[1] != len(training.mean):
             return
-        self._distances.extend(training.distances(sample).tolist())
+        found = training.distances(sample)
+        self.rows += len(found)
+        self.strange_rows += int((found > training.limit).sum())
+        self._distances.extend(found.tolist())
         distances = np.array(self._distances)
         if distances.size and (distances > training.limit).mean() > STRANGERS:
-            self.training = None  # once is enough
-            warnings.warn(
+            self._warn(
                 f"expected vectors of {self.embedder}, got what looks like another embedder's, "
                 "whose slugs are nonsense: their distance from the training vectors is "
                 f"{np.median(distances):.3g} (median of {len(distances)} rows), where "
-                f"{self.embedder} has about 1 and hardly ever more than {training.limit:.2g}",
-                stacklevel=4,
+                f"{self.embedder} has about 1 and hardly ever more than {training.limit:.2g}; "
+                "another embedder needs a model of its own, see vec2slug paper --help"
             )
+
+    def _warn(self, message: str) -> None:
+        kind = message.split(",")[0]
+        if kind not in self._warned:  # once is enough
+            self._warned.add(kind)
+            warnings.warn(message, stacklevel=5)
 
 
 def spread(rows: Array) -> Array:
@@ -124,12 +169,14 @@ def spread(rows: Array) -> Array:
     return rows[:: -(-len(rows) // INSPECTED) or 1] if rows.ndim else rows
 
 
-def _passing(rows: Iterable[Any], look: Callable[[Array], None]) -> Iterator[Any]:
-    """Yield rows as they come, and look at the first ones on the way."""
-    for number, row in enumerate(rows):
-        if number < INSPECTED:
-            look(as_array(row)[None])
-        yield row
+def refuse_codes(sample: Array) -> None:
+    """Refuse rows ``[N, …]`` that are codes.
+
+    Raises:
+        Vec2SlugError: they are.
+    """
+    if codes := codes_in(sample):
+        raise Vec2SlugError(f"expected vectors of numbers such as float32, got {codes}")
 
 
 def codes_in(vectors: Array) -> str:

@@ -22,7 +22,8 @@ from ..common.errors import Vec2SlugError
 from ..common.slugs import words
 from ..common.vectors import Doubles, Floats
 from ..common.vocabulary import Vocabulary
-from .beam_search import Beams, Candidate, DecodingConfig, Stepper, search
+from .beam_search import Beams, Candidate, Stepper, search
+from .settings import DecodingConfig
 
 WordProbabilities = Mapping[str, float]  # of words to be in the true slug
 PAGES = 256  # pages whose word logits are in memory together

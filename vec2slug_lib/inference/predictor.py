@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +17,15 @@ import onnxruntime
 
 from ..common.errors import Vec2SlugError
 from ..common.files import check_file, known_hash, read_json
-from ..common.vectors import Array, Floats, as_array, check_shape, check_vectors
+from ..common.vectors import Array, Floats, as_array, check_shape, check_vectors, vector_key
 from ..common.vocabulary import Vocabulary
-from .beam_search import Candidate, DecodingConfig, search
+from .beam_search import Candidate, search
 from .familiarity import Inspector, TrainingVectors
 from .mbr import Evidence, MBRConfig, mbr_search
 from .rows import BadRow, Rows, checked_rows, pieces, results, submit
+from .settings import DecodingConfig, SlugSettings
 from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
+from .unique import Assignment
 
 if TYPE_CHECKING:
     from .index import Index
@@ -159,7 +161,8 @@ class SlugPredictor:
         embedder: of texts; candidates are re-ranked with it if the model has a bag-of-words head.
         cached: whether its graph keeps what it has computed; the study's does not.
         workers: pieces of rows that are worked on at a time.
-        inspector: refuses codes, and warns once of another embedder's vectors.
+        settings: what is asked of the slugs.
+        inspector: refuses codes, and warns once of what the model cannot know.
     """
 
     def __init__(
@@ -170,7 +173,10 @@ class SlugPredictor:
         embedder: TextEmbedder | None = None,
         workers: int = 1,
         training: TrainingVectors | None = None,
+        settings: SlugSettings | None = None,
     ) -> None:
+        self.settings = settings or SlugSettings()
+        self.decoding = self.settings.applied(config.decoding)
         self.workers, self.inspector = workers, Inspector(training, config.embedder)
         self.session, self.config, self.index, self.embedder = session, config, index, embedder
         self.vocabulary = Vocabulary.of(config.token_strings)
@@ -184,6 +190,7 @@ class SlugPredictor:
         index: Index | None = None,
         embedder: TextEmbedder | None = None,
         threads: int = 1,
+        settings: SlugSettings | None = None,
     ) -> SlugPredictor:
         """Open a release folder, ours or one in the study's layout.
 
@@ -195,6 +202,7 @@ class SlugPredictor:
                 by embedding similarity, and `predict_texts` takes texts.
             threads: that share the work of one piece of rows, so that a single row is sooner done.
                 With 1 each core has a piece of its own, so that many rows are.
+            settings: lengths, stopwords, and whether slugs have to be distinct.
 
         Raises:
             Vec2SlugError: files are missing, broken or not those of the manifests, the message
@@ -210,10 +218,12 @@ class SlugPredictor:
         session = open_session(graph_path(folder, precision), config.shape, threads)
         workers = max((os.cpu_count() or 1) // threads, 1)
         training = TrainingVectors.load(folder)
-        return cls(session, config, index, embedder, workers, training)
+        return cls(session, config, index, embedder, workers, training, settings)
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Predict the best slug of each row; warn, once, if they look like another embedder's.
+
+        With ``settings.unique`` or ``settings.taken`` a row may get one of its other candidates.
 
         Args:
             vectors: ``[N, input_dim]``, any norm but zero.
@@ -222,7 +232,22 @@ class SlugPredictor:
         Raises:
             Vec2SlugError: wrong shape, no row, NaN, infinity, a zero row, or codes of an index.
         """
-        return [candidates[0].slug for candidates in self.predict_topk(vectors, 1, progress)]
+        rows = self.predict_topk(vectors, self.choices, progress)
+        return self._chosen(rows, map(vector_key, as_array(vectors)))
+
+    @property
+    def choices(self) -> int:
+        """Return how many candidates of a row its slug is chosen from."""
+        return (self.config.mbr or self.decoding).beam_width if self.settings.distinct else 1
+
+    def _chosen(self, rows: list[list[Candidate]], keys: Iterable[bytes]) -> list[str]:
+        """Return the slug of each row, as the settings ask, by the row's key."""
+        if not self.settings.distinct:
+            return [candidates[0].slug for candidates in rows]
+        asked = self.settings.taken, self.settings.unique
+        assignment = Assignment(zip(keys, rows, strict=True), *asked)
+        slugs = ([candidate.slug for candidate in candidates] for candidates in rows)
+        return [name for name in assignment.names(slugs) if name is not None]
 
     def predict_topk(
         self, vectors: npt.NDArray[Any], k: int = 5, progress: Progress | None = None
@@ -260,7 +285,9 @@ class SlugPredictor:
             raise Vec2SlugError(
                 "expected an embedder for texts: SlugPredictor.from_dir(embedder=…)"
             )
-        return self.predict(self.embedder.embed(texts), progress)
+        self.inspector.read(texts)
+        rows = self.predict_topk(self.embedder.embed(texts), self.choices, progress)
+        return self._chosen(rows, (text.strip().encode() for text in texts))
 
     def stream(
         self,
@@ -285,7 +312,7 @@ class SlugPredictor:
         if k < 1:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
         vectors = self.inspector.inspect(vectors)
-        width = max((self.config.mbr or self.config.decoding).beam_width, k)
+        width = max((self.config.mbr or self.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
         size, workers = max(rows // width, 1), self.workers
         if isinstance(vectors, np.ndarray):
@@ -323,7 +350,7 @@ class SlugPredictor:
 
     def _candidates(self, unit: Floats, k: int, width: int) -> list[list[Candidate]]:
         """Search and choose candidates of unit rows."""
-        vocabulary, config, mbr = self.vocabulary, self.config.decoding, self.config.mbr
+        vocabulary, config, mbr = self.vocabulary, self.decoding, self.config.mbr
         stepper = self._stepper(width, len(unit))
         if mbr is None:
             config = replace(config, beam_width=width)

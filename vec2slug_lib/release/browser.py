@@ -31,7 +31,6 @@ from ..embedding.minilm import (
     load_weights,
     model_folder,
 )
-from ..inference.beam_search import MAX_CHARS
 from ..inference.predictor import Precision, ReleaseConfig
 from ..inference.steppers import GRAPHS
 
@@ -42,7 +41,8 @@ PRECISION: Precision = "float32"  # as the command line has it; WebAssembly gain
 
 def settings(config: ReleaseConfig) -> dict[str, Any]:
     """Return the decoding configuration of a release, as the playground's search takes it."""
-    decoding = asdict(config.decoding) | {"max_chars": MAX_CHARS}
+    decoding = asdict(config.decoding)
+    del decoding["dropped"]  # the page asks for no words to be left out
     decoding["stopwords"] = sorted(config.decoding.stopwords)
     decoding["doubled_words"] = sorted(DOUBLED_WORDS)
     return {"decoding": decoding, "risk": config.mbr.to_json() if config.mbr else None}
@@ -96,86 +96,3 @@ def write_examples(path: Path) -> None:
         for example, vector in zip(load_examples(), vectors.round(6).tolist(), strict=True)
     ]
     path.write_text(json.dumps(rows), encoding="utf-8")
-
-
-class Reader(torch.nn.Module):
-    """The embedder: tokens int64 ``[N, T]`` and which are real, bool, to unit vectors."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        weights = load_weights(model_folder() / "model.safetensors")
-        self.encoder = Encoder(weights, torch.device("cpu"), torch.float32)
-
-    def forward(self, token_ids: Tensor, real: Tensor) -> Tensor:
-        """Compute the direction of the mean over real tokens ``[N, 384]``."""
-        return F.normalize((self.encoder(token_ids, real) * real[:, :, None]).sum(1))
-
-
-def write_minilm_graph(path: Path) -> None:
-    """Write the embedder's graph: ``token_ids`` and ``real`` ``[N, T]`` to ``vectors``.
-
-    T is at most 256. Matrices are stored as int8.
-
-    Raises:
-        Vec2SlugError: the weights are missing, or are not the published ones.
-    """
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    texts, tokens = torch.export.Dim("texts"), torch.export.Dim("tokens", min=2, max=MAX_TOKENS)
-    example = torch.ones(2, 16, dtype=torch.int64)
-    with TemporaryDirectory() as scratch, warnings.catch_warnings(), atomic(path) as temporary:
-        warnings.simplefilter("ignore")
-        exact = f"{scratch}/exact.onnx"
-        torch.onnx.export(
-            Reader(), (example, example > 0), exact, dynamo=True, opset_version=20,
-            input_names=["token_ids", "real"], output_names=["vectors"], external_data=False,
-            dynamic_shapes=({0: texts, 1: tokens},) * 2, verbose=False,
-        )  # fmt: skip
-        model = onnx.load(exact)
-        store_bytes(model.graph)
-        onnx.save(model, temporary)
-
-
-def store_bytes(graph: onnx.GraphProto) -> None:
-    """Store a graph's matrices as int8, with a scale a column or, of a table, a row.
-
-    All is computed in float32: inputs of products as bytes would move the vectors ten times as far,
-    and WebAssembly multiplies bytes no faster.
-    """
-    matrices = {t.name: t for t in graph.initializer if len(t.dims) == 2 and min(t.dims) >= WIDTH}
-    nodes = []
-    for node in graph.node:
-        name = next((name for name in node.input if name in matrices), "")
-        if not name or node.op_type not in ("MatMul", "Gather"):
-            nodes.append(node)
-            continue
-        product = node.op_type == "MatMul"
-        values = numpy_helper.to_array(matrices[name])
-        scales = np.abs(values).max(axis=0 if product else 1, keepdims=True) / 127
-        parts = {"codes": np.round(values / scales).astype(np.int8), "scales": scales}
-        if product:
-            parts["scales"] = scales[0]
-        graph.initializer.remove(matrices[name])
-        graph.initializer.extend(
-            numpy_helper.from_array(part, f"{name}.{key}") for key, part in parts.items()
-        )
-        nodes += _restored(node, name)
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _restored(node: onnx.NodeProto, name: str) -> list[onnx.NodeProto]:
-    """Return the node with its matrix restored, or of a table the rows that it looks up."""
-    codes, scales = f"{name}.codes", f"{name}.scales"
-    if node.op_type == "MatMul":
-        return [helper.make_node("DequantizeLinear", [codes, scales], [name], axis=1), node]
-    ids, out = node.input[1], node.output[0]
-    return [
-        helper.make_node("Gather", [codes, ids], [f"{out}.codes"]),
-        helper.make_node("Cast", [f"{out}.codes"], [f"{out}.values"], to=TensorProto.FLOAT),
-        helper.make_node("Gather", [scales, ids], [f"{out}.scales"]),
-        helper.make_node("Mul", [f"{out}.values", f"{out}.scales"], [out]),
-    ]
-
-
-if __name__ == "__main__":
-    write_minilm_graph(Path(sys.argv[1]))

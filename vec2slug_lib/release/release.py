@@ -20,9 +20,9 @@ from ..common.files import atomic, check_file, file_sha256, known_hash, read_jso
 from ..common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS
 from ..data import dataset
 from ..evaluation.records import Run
-from ..inference.beam_search import DecodingConfig
 from ..inference.mbr import MBRConfig
 from ..inference.predictor import DECODING_KEYS, SHAPE, Precision, lacks_graph
+from ..inference.settings import DecodingConfig
 from ..inference.steppers import GRAPHS, PLAIN, CachedStepper, open_session
 from ..model.decoder import Decoder, DecoderConfig
 from ..model.merged_hyphens import is_merged
