@@ -50,10 +50,11 @@ $(MODEL)/manifest.onnx.json: $(MODEL)/model.safetensors $(GRAPHS) | $(STAMP)
 	@echo "== Model: exporting the ONNX graphs of $(MODEL)"
 	@$(BIN)/vec2slug export $(MODEL)
 
-READER := _build/playground/reader.onnx
-$(READER): vec2slug_lib/release/browser.py | $(STAMP)
-	@echo "== Playground: exporting the embedder for the browser"
-	@$(BIN)/python -m vec2slug_lib.release.browser $@
+# One graph of the embedder for the command line, the playground and the wheel.
+READER := data/models/all-MiniLM-L6-v2/manifest.onnx.json
+$(READER): vec2slug_lib/embedding/minilm_export.py vec2slug_lib/embedding/minilm.py | $(STAMP)
+	@echo "== Embedder: exporting the ONNX graph of MiniLM"
+	@$(BIN)/python -m vec2slug_lib.embedding.minilm_export
 
 # Without npm the book builds all the same, and its playground says what is missing.
 NPM := _build/npm/node_modules/.package-lock.json

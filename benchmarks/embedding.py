@@ -22,7 +22,8 @@ from sentence_transformers import SentenceTransformer
 from vec2slug_lib.common.files import write_json
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Floats
-from vec2slug_lib.embedding.minilm import MiniLMEmbedder, model_folder
+from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.embedding.wordpiece import weights_folder
 
 PAIRS = Path(__file__).parents[1] / "data" / "pairs.parquet"
 Embed = Callable[[Sequence[str]], Floats]
@@ -70,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     count = options.documents
     texts = corpus_texts(options.corpus, count) if options.corpus else drawn_texts(count)
-    plain = SentenceTransformer(str(model_folder()), device="cpu")
+    plain = SentenceTransformer(str(weights_folder()), device="cpu")
     embedders: dict[str, Embed] = {
         "bfloat16": MiniLMEmbedder("cpu", torch.bfloat16).embed,
         "float32": MiniLMEmbedder("cpu", torch.float32).embed,

@@ -29,7 +29,7 @@ from vec2slug_lib.common.files import write_json
 from vec2slug_lib.common.slugs import words
 from vec2slug_lib.common.vectors import Doubles, Floats, check_vectors
 from vec2slug_lib.data import dataset
-from vec2slug_lib.embedding.minilm import model_folder
+from vec2slug_lib.embedding.wordpiece import weights_folder
 from vec2slug_lib.inference.familiarity import STRANGERS, TrainingVectors
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL
 from vec2slug_lib.inference.vector_files import read_vectors
@@ -94,7 +94,7 @@ def some(texts: list[str], rng: np.random.Generator) -> list[str]:
 
 def token_means(texts: list[str]) -> Floats:
     """Means of MiniLM's vectors of tokens, before any layer."""
-    folder = model_folder()
+    folder = weights_folder()
     weights = safetensors.numpy.load_file(folder / "model.safetensors")
     table = weights["embeddings.word_embeddings.weight"]
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -159,7 +159,7 @@ def main() -> None:
     assert training is not None
     train, test = data.part("train"), data.part("test")
     texts = own_texts(options.corpus, rng)
-    embed = open_embedder("minilm").embed
+    embed = open_embedder("minilm", exact=True).embed
     own = {
         "held-out sources": held_out_distances(train.vectors, train.pairs["source"].tolist()),
         "test pages": training.distances(test.vectors),

@@ -24,6 +24,7 @@ from browser import chromium, open_model, served, until
 from vec2slug_lib.common.files import file_sha256, read_json, write_json
 from vec2slug_lib.data import dataset
 from vec2slug_lib.data.examples import example_vectors, load_examples
+from vec2slug_lib.embedding.minilm_graph import reader_folder
 from vec2slug_lib.embedding.registry import open_embedder
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
 from vec2slug_lib.release.browser import collect
@@ -75,7 +76,7 @@ CALLS = """async rows => {
 def build(home: Path) -> dict[str, Any]:
     """A site of nothing but the playground; what is in it."""
     runtime = ROOT / "_build/npm/node_modules/onnxruntime-web/dist"
-    reader = ROOT / "_build/playground/reader.onnx"
+    reader = reader_folder()
     missing = collect(ROOT / "book/playground", DEFAULT_MODEL, reader, runtime, home / "play")
     if missing:
         sys.exit(f"expected a built book, but it lacks {missing}: run `make book` first")
@@ -130,7 +131,7 @@ def article_slugs(page: Any) -> dict[str, dict[str, str]]:
     That vector is of the float32 weights; of a text, the page makes one with int8 weights.
     """
     articles = load_examples()
-    vectors = example_vectors(open_embedder()).astype(np.float64).round(6)
+    vectors = example_vectors(open_embedder(exact=True)).astype(np.float64).round(6)
     return {
         article.name: {
             "vector": page.evaluate(SLUG, vector.tolist())[0],
@@ -166,7 +167,7 @@ def measure(page: Any, options: argparse.Namespace) -> dict[str, Any]:
         if i + 1 in (options.warm, options.generations):
             memories.append(memory())
     read = [page.evaluate(TEXT, text) for text in tqdm(texts, unit="text")]
-    exact = open_embedder().embed(texts)
+    exact = open_embedder(exact=True).embed(texts)
     cosines = (np.array([vector for vector, *_ in read]) * exact).sum(axis=1)
     calls = page.evaluate(CALLS, [1, options.beam])
     pairs = [(slug, score) for slug, score, *_ in found[: options.rows]]

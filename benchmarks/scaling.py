@@ -163,9 +163,9 @@ MAKERS = {SHARDS: make_documents, VECTORS: make_vectors, RELEASE: make_release}
 def corpus(inputs: Inputs, out: Path) -> Work:
     """All filters, local and global."""
     from vec2slug_lib.data.corpus import build
-    from vec2slug_lib.embedding.minilm import model_folder
+    from vec2slug_lib.embedding.wordpiece import tokenizer_path
 
-    source, tokenizer = str(inputs.folder / SHARDS), model_folder() / "tokenizer.json"
+    source, tokenizer = str(inputs.folder / SHARDS), tokenizer_path()
     return lambda: build(source, out, tokenizer, WORKERS)["steps"][-1]["kept"]
 
 

@@ -103,7 +103,7 @@ def open_variant(folder: Path, variant: Variant, threads: int = 1) -> SlugPredic
     if variant.rerank:
         from vec2slug_lib.embedding.registry import open_embedder
 
-        embedder = open_embedder()
+        embedder = open_embedder(exact=True)
     predictor = SlugPredictor.from_dir(folder, variant.precision, index, embedder, threads)
     if not variant.mbr:
         decoding = replace(predictor.config.decoding, sound_words=True)
@@ -155,7 +155,7 @@ def slugs_of(folder: Path, rows: np.ndarray) -> dict[str, list[str]]:
     """Slugs of each variant; what several have in common is computed once."""
     from vec2slug_lib.embedding.registry import open_embedder
 
-    embedder, slugs = CachedEmbedder(open_embedder()), {}
+    embedder, slugs = CachedEmbedder(open_embedder(exact=True)), {}
     for precision in ("float32", "int8"):
         chosen = {name: v for name, v in VARIANTS.items() if v.precision == precision}
         with shared_search():

@@ -155,9 +155,8 @@ def test_the_script_of_a_release_has_the_librarys_defaults():
 
 
 def test_the_playground_decodes_as_the_table_says(tmp_path):
-    reader = tmp_path / "reader.onnx"
-    reader.write_bytes(b"graph")
-    collect(tmp_path, DEFAULT_MODEL, reader, tmp_path, tmp_path / "out")
+    (tmp_path / "reader.onnx").write_bytes(b"graph")
+    collect(tmp_path, DEFAULT_MODEL, tmp_path, tmp_path, tmp_path / "out")
     files, variant = read_json(tmp_path / "out/files.json"), default_of("playground")
     assert GRAPHS[variant.precision] in [file["name"] for file in files["writer"]]
     assert (files["settings"]["risk"] is not None) == variant.mbr
@@ -174,7 +173,7 @@ def tiny(release, monkeypatch):
     """The tiny release, its variants without what the real data alone has, and rows for it."""
     chosen = {n: v for n, v in variants.VARIANTS.items() if not v.index}
     monkeypatch.setattr(variants, "VARIANTS", chosen)
-    monkeypatch.setattr("vec2slug_lib.embedding.registry.open_embedder", Embedder)
+    monkeypatch.setattr("vec2slug_lib.embedding.registry.open_embedder", lambda **_: Embedder())
     monkeypatch.setattr(variants, "peak", lambda *_: 100.0)
     rng = np.random.default_rng(0)
     slugs = ["bee-of-hive", "ant-of-hill-life", "bee-hill-b"] * 4

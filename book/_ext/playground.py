@@ -8,8 +8,9 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.util import logging
 
+from vec2slug_lib.embedding.minilm_graph import reader_folder
 from vec2slug_lib.inference.predictor import DEFAULT_MODEL
-from vec2slug_lib.release.browser import READER, collect
+from vec2slug_lib.release.browser import collect
 
 LOGGER = logging.getLogger(__name__)
 PAGE = "notebooks/13_playground"
@@ -43,7 +44,7 @@ def place(app: Sphinx, error: Exception | None) -> None:
     if error or app.builder.format != "html":
         return
     root = Path(app.srcdir)
-    parts = root / "book/playground", DEFAULT_MODEL, root / "_build/playground" / READER
+    parts = root / "book/playground", DEFAULT_MODEL, reader_folder()
     runtime = root / "_build/npm/node_modules/onnxruntime-web/dist"
     for what in collect(*parts, runtime, Path(app.outdir) / "_static/playground"):
         LOGGER.info("The playground will say that it lacks %s.", what)

@@ -44,7 +44,7 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
 
     def make() -> dict[str, Any]:
         slugs = [run.examples[example.name] for example in load_examples()]
-        vectors = example_vectors(open_embedder())
+        vectors = example_vectors(open_embedder(exact=True))
         return steps_report(analysed_run(experiment, preset, PAGES), vectors, slugs)
 
     return read_or_make(run, "steps", make, remake)
@@ -52,7 +52,7 @@ def steps_record(experiment: str, preset: str = "book", remake: bool = False) ->
 
 def steps_of_model(analysed: AnalysedModel) -> dict[str, Any]:
     """Let any decoder write the slugs of the articles; return its steps, see `steps_report`."""
-    vectors = example_vectors(open_embedder())
+    vectors = example_vectors(open_embedder(exact=True))
     slugs = [slug for slug, _ in predict(analysed.model, vectors, analysed.strings)]
     return steps_report(analysed.first(PAGES), vectors, slugs)
 

@@ -91,7 +91,7 @@ def closest_words(
         counts: how often training slugs have each of these words, in their order.
     """
     own = sorted(set(re.findall(r"[a-z0-9]+", text.lower())) - set(counts))
-    cosines = np.concatenate([trained, open_embedder().embed(own)]) @ vector
+    cosines = np.concatenate([trained, open_embedder(exact=True).embed(own)]) @ vector
     known = len(trained)
     return {
         "trained": _first(list(counts), cosines[:known], counts),
@@ -107,7 +107,7 @@ def _first(names: Sequence[str], cosines: Floats, counts: Mapping[str, int]) -> 
 
 def asked_words(vector: Floats, trained: Floats, counts: Mapping[str, int]) -> dict[str, Any]:
     """Compare the words of `ASKED` with a vector: cosine, count and rank of each."""
-    vectors, others = open_embedder().embed(ASKED), trained @ vector
+    vectors, others = open_embedder(exact=True).embed(ASKED), trained @ vector
     asked: dict[str, Any] = {"between": round(float(vectors[1] @ vectors[2]), 4)}
     for word, cosine in zip(ASKED, (vectors @ vector).tolist(), strict=True):
         # The same word in another batch may differ in the last digits.

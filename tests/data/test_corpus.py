@@ -25,9 +25,9 @@ from vec2slug_lib.data import corpus, deduplicate
 from vec2slug_lib.data.filters import SCHEMA
 from vec2slug_lib.data.front_matter import split_front_matter
 from vec2slug_lib.data.sources import open_source
-from vec2slug_lib.embedding.minilm import model_folder
+from vec2slug_lib.embedding.wordpiece import tokenizer_path
 
-TOKENIZER = model_folder() / "tokenizer.json"
+TOKENIZER = tokenizer_path()
 GERMAN = (
     "Der alte Leuchtturmwärter stieg jeden Abend langsam zu seiner Lampe hinauf, bevor die "
     "Dämmerung über die felsigen Inseln fiel, und trug frisches Öl, saubere Dochte und eine kleine "

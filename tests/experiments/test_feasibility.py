@@ -9,10 +9,10 @@ from prose import PROSE
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.files import read_json
-from vec2slug_lib.embedding.minilm import model_folder
+from vec2slug_lib.embedding.wordpiece import tokenizer_path
 from vec2slug_lib.experiments import feasibility
 
-TOKENIZER = model_folder() / "tokenizer.json"
+TOKENIZER = tokenizer_path()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from vec2slug_lib.common.slugs import (
     sound_word,
 )
 from vec2slug_lib.common.vocabulary import SPECIALS
-from vec2slug_lib.embedding.minilm import MAX_TOKENS, model_folder
+from vec2slug_lib.embedding.wordpiece import MAX_TOKENS, tokenizer_path
 from vec2slug_lib.inference.beam_search import Candidate, search
 from vec2slug_lib.inference.mbr import MBRConfig, expected_scores, rerank
 from vec2slug_lib.inference.predictor import ReleaseConfig, SlugPredictor
@@ -79,7 +79,7 @@ def pairs(candidates):
 
 
 def test_tokens_are_those_of_the_tokenizers_library(tmp_path):
-    path = model_folder() / "tokenizer.json"
+    path = tokenizer_path()
     tokenizer = Tokenizer.from_file(str(path))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)

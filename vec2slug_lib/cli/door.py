@@ -1,7 +1,8 @@
 """The door of the command line: every error leaves as one line, and none as a traceback.
 
-What a user can mend (a full disk, no rights, a broken file, a server) is said and ends with exit
-code 2; what only we can mend ends with 1, and its traceback lies in a file.
+What a user can mend (a full disk, no rights, a broken file, a server, an extra that is not
+installed) is said and ends with exit code 2; what only we can mend ends with 1, and its traceback
+lies in a file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lzma import LZMAError
 from pathlib import Path
 
 from ..common.errors import Vec2SlugError
+from ..common.extras import advice, missing_extra
 
 CAUSED = (OSError, MemoryError, UnicodeError, EOFError, RecursionError, zlib.error, LZMAError)
 # Of packages that only some commands load; where one is not loaded, the error is not its.
@@ -40,6 +42,8 @@ def leave(error: Exception) -> int:
         code, said = 2, str(error)
     elif is_caused(error):
         code, said = 2, describe(error)
+    elif isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)):
+        code, said = 2, advice(extra)
     else:
         code, said = 1, f"a fault of vec2slug itself, {describe(error)}; {_log(error)}"
     print(f"vec2slug: {said}", file=sys.stderr)

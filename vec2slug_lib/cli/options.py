@@ -40,7 +40,7 @@ def make_graphs(folder: Path, precision: Precision) -> None:
     except ImportError as error:
         if precision == "float32" and (folder / PLAIN).is_file():
             return
-        how = "to make it from the weights, install vec2slug[export]"
+        how = 'to make it from the weights: pip install "vec2slug[train]"'
         raise Vec2SlugError(f"expected a graph in {folder}, found none: {how}") from error
     export_graphs(folder)
 
@@ -63,9 +63,9 @@ def read_documents(path: Path, *others: str) -> Any:
 
 def counting_tokenizer(path: Path | None) -> Path:
     """Return the tokenizer that counts a document's tokens: MiniLM's, if none is named."""
-    from ..embedding.minilm import model_folder
+    from ..embedding.wordpiece import tokenizer_path
 
-    return path or model_folder() / "tokenizer.json"
+    return path or tokenizer_path()
 
 
 def add_embedder(parser: argparse.ArgumentParser, default: str = DEFAULT) -> None:
@@ -131,9 +131,9 @@ def is_local(name: str) -> bool:
 
 
 def open_as_asked(options: argparse.Namespace) -> Embedder:
-    """Open the embedder that the options of `add_embedder` choose."""
+    """Open the embedder that the options of `add_embedder` choose, of exact weights."""
     if is_local(options.embedder):
-        return open_embedder(options.embedder)
+        return open_embedder(options.embedder, exact=True)
     names = ("base_url", "timeout", "dimensions", "batch_size")
     given = {name: getattr(options, name) for name in names}
     if options.embedder == "openai":

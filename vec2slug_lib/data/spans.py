@@ -162,7 +162,7 @@ def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
     frame = pd.read_parquet(path)
     if not vectors.is_file():
         names, texts = frame.index.astype(str).tolist(), frame["text"].tolist()
-        embed_documents(names, texts, open_embedder(data.embedder), vectors)
+        embed_documents(names, texts, open_embedder(data.embedder, exact=True), vectors)
     return Dataset(frame, np.load(vectors, mmap_mode="r"))
 
 

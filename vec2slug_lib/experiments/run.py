@@ -177,7 +177,7 @@ def first_weights(task: Task, config: DecoderConfig) -> Decoder | None:
     model = Decoder(config)
     ids = [i for row in task.ids(task.data.part("train")) for i in (*row, EOS)]
     tokens = token_strings(task.tokenizer)
-    vectors = embedding_init.token_vectors(tokens, open_embedder(task.data.embedder))
+    vectors = embedding_init.token_vectors(tokens, open_embedder(task.data.embedder, exact=True))
     embedding_init.fill(model, vectors, np.bincount(ids, minlength=len(tokens)).tolist())
     return model
 

@@ -76,7 +76,7 @@ def predict(
         slugs = greedy(stepper, vectors, strings, config)
         return [(slug, 0.0) for slug in slugs]
     if model.word_head is not None:
-        embed = open_embedder().embed
+        embed = open_embedder(exact=True).embed
         beams = mbr_slugs(model, vectors, strings, embed=embed, progress=progress)
     else:
         beams = search(stepper, vectors, strings, config, progress=progress)

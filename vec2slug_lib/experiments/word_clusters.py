@@ -146,7 +146,7 @@ def name_clusters(space: WordSpace, labels: Ints) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def _embed(texts: tuple[str, ...]) -> Floats:
     # All parts of a record need the same vectors, and they are too large for the repository.
-    return open_embedder().embed(texts)
+    return open_embedder(exact=True).embed(texts)
 
 
 def _folder(preset: str) -> Path:

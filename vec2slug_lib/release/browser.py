@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import json
-import logging
 import shutil
-import sys
-import warnings
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnx
-import torch
-import torch.nn.functional as F
-from onnx import TensorProto, helper, numpy_helper
-from torch import Tensor
 
-from ..common.files import atomic, write_json
+from ..common.files import write_json
 from ..common.slugs import DOUBLED_WORDS
 from ..data.examples import example_vectors, load_examples
-from ..embedding.minilm import (
-    MAX_TOKENS,
-    WIDTH,
-    Encoder,
-    MiniLMEmbedder,
-    load_weights,
-    model_folder,
-)
+from ..embedding.minilm import MiniLMEmbedder
+from ..embedding.minilm_graph import READER
+from ..embedding.wordpiece import MAX_TOKENS, TOKENIZER
 from ..inference.predictor import Precision, ReleaseConfig
 from ..inference.steppers import GRAPHS
 
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of onnxruntime-web
-READER = "reader.onnx"
 PRECISION: Precision = "float32"  # as the command line has it; WebAssembly gains little by int8
 
 
@@ -54,7 +39,7 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     Args:
         scripts: folder of the page's scripts and style.
         release: folder with the graphs.
-        reader: graph of `write_minilm_graph`.
+        reader: folder of the embedder's graph and its tokenizer.
         runtime: ``dist`` folder of the npm package onnxruntime-web.
         out: target folder.
 
@@ -63,8 +48,8 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     """
     out.mkdir(parents=True, exist_ok=True)
     sources = [*scripts.glob("*.js"), *scripts.glob("*.css"), *(runtime / name for name in RUNTIME)]
-    sources += [release / GRAPHS[PRECISION], release / "model.json", reader]
-    sources.append(model_folder() / "tokenizer.json")
+    sources += [release / GRAPHS[PRECISION], release / "model.json"]
+    sources += [reader / READER, reader / TOKENIZER]
     for source in filter(Path.is_file, sources):
         shutil.copy(source, out / source.name)
     complete = all((out / name).is_file() for name in RUNTIME)
@@ -73,7 +58,7 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     content = {
         "missing": missing,
         "writer": _sizes(out, (RUNTIME[1], GRAPHS[PRECISION], "model.json")),
-        "reader": _sizes(out, (reader.name, "tokenizer.json")),
+        "reader": _sizes(out, (READER, TOKENIZER)),
         "width": config.input_dim,
         "limit": MAX_TOKENS,
         "settings": settings(config),
@@ -90,7 +75,7 @@ def _sizes(folder: Path, names: Iterable[str]) -> list[dict[str, Any]]:
 
 def write_examples(path: Path) -> None:
     """Write the book's examples with the vectors of their texts, to six digits."""
-    vectors = example_vectors(MiniLMEmbedder("cpu", torch.float32)).astype(np.float64)
+    vectors = example_vectors(MiniLMEmbedder("cpu")).astype(np.float64)
     rows = [
         {"title": example.title, "slug": example.slug, "text": example.text, "vector": vector}
         for example, vector in zip(load_examples(), vectors.round(6).tolist(), strict=True)

@@ -1,0 +1,38 @@
+"""ONNX graphs, opened one way: whole, untouched, on the CPU, or with one line that says why not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+
+from .errors import Vec2SlugError
+from .files import check_file, known_hash
+
+
+def open_graph(path: Path, threads: int = 0, lean: bool = False) -> onnxruntime.InferenceSession:
+    """Open a session over a graph whose matrices may be stored as int8.
+
+    They are multiplied out once, when it is opened, and products are computed in float32.
+
+    Args:
+        path: the graph; manifests beside it say what its SHA-256 must be.
+        threads: that share the work of one call; 0 is one a core.
+        lean: do not lay matrices out anew for the processor. That opens sooner and takes less
+            memory; each call is slower. For a process that asks for a slug or two.
+
+    Raises:
+        Vec2SlugError: the file is missing, is not the one of the manifest, or does not load
+            (truncated, or of an opset that this onnxruntime does not know).
+    """
+    check_file(path, known_hash(path.parent, path.name))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Else onnxruntime would make products of bytes of them, which are rougher.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if lean:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime raises classes of its own that it does not export
+        raise Vec2SlugError(f"expected a whole ONNX graph in {path}, but: {error}") from error
