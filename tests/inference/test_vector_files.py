@@ -1,6 +1,5 @@
 """A file of vectors is read as what it is, or named for it."""
 
-import base64
 import bz2
 import gzip
 import io
@@ -13,118 +12,20 @@ import tracemalloc
 import zipfile
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from vector_samples import IDS, LISTS, READ, ROWS, saved, table, written
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vectors import quantise
-from vec2slug_lib.inference import vector_text
+from vec2slug_lib.inference import vector_json
 from vec2slug_lib.inference.vector_files import read_vectors
 
-ROWS = np.random.default_rng(0).normal(size=(9, 24)).astype(np.float32)
-LISTS = ROWS.tolist()
-IDS = [f"page-{i}" for i in range(9)]
-BRACKETS = [json.dumps(row) for row in LISTS]
 PACKED = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}
-
-
-def saved(save, *values, **named):
-    """What a function of numpy writes, as bytes."""
-    file = io.BytesIO()
-    save(file, *values, **named)
-    return file.getvalue()
-
-
-def table(**columns):
-    return pa.table(columns)
-
-
-def written(save, content):
-    sink = io.BytesIO()
-    save(content, sink)
-    return sink.getvalue()
-
-
-def arrow(new, content):
-    sink = io.BytesIO()
-    with new(sink, content.schema) as writer:
-        writer.write_table(content, max_chunksize=4)
-    return sink.getvalue()
-
-
-def answer(rows, first=0):
-    data = [{"object": "embedding", "index": first + i, "embedding": r} for i, r in enumerate(rows)]
-    return {"object": "list", "data": data, "model": "m", "usage": {"total_tokens": 3}}
-
-
-def csv_of(frame, **options):
-    return frame.to_csv(**options)
-
-
-PGVECTOR = [row.replace(" ", "") for row in BRACKETS]
-FIXED = pa.FixedSizeListArray.from_arrays(pa.array(ROWS.ravel()), 24)
-TENSOR = pa.FixedShapeTensorArray.from_numpy_ndarray(ROWS)
-FRAME = pd.DataFrame(ROWS)
-NAMED = FRAME.add_prefix("dim_")
-
-READ = {
-    "npy": saved(np.save, ROWS),
-    "npy big-endian": saved(np.save, ROWS.astype(">f4")),
-    "npy float64": saved(np.save, ROWS.astype(np.float64)),
-    "npy Fortran": saved(np.save, np.asfortranarray(ROWS)),
-    "npz of one": saved(np.savez, ROWS),
-    "npz with names": saved(np.savez_compressed, ids=np.array(IDS), vectors=ROWS),
-    "npz with objects beside": saved(np.savez, ids=np.array(IDS, object), vectors=ROWS),
-    "parquet": written(pq.write_table, table(id=IDS, embedding=LISTS, n=range(9))),
-    "parquet fixed": written(pq.write_table, table(v=FIXED)),
-    "parquet tensor": written(pq.write_table, table(v=TENSOR)),
-    "Arrow file": arrow(pa.ipc.new_file, table(id=IDS, v=LISTS)),
-    "Arrow stream": arrow(pa.ipc.new_stream, table(v=FIXED)),
-    "JSON lists": json.dumps(LISTS),
-    "JSON pretty": json.dumps(LISTS, indent=1),
-    "JSON objects": json.dumps([{"id": i, "vector": r} for i, r in enumerate(LISTS)], indent=2),
-    "JSON lines of lists": "\n".join(BRACKETS) + "\n",
-    "JSON lines": "\n".join(json.dumps({"id": 1, "embedding": r}) for r in LISTS),
-    "JSON lines, other key": "\n\n".join(json.dumps({"id": 1, "minilm": r}) for r in LISTS),
-    "JSON lines, strings": "\n".join(json.dumps({"embedding": r}) for r in BRACKETS),
-    "JSON lines, CRLF, BOM": "\ufeff" + "\r\n".join(json.dumps({"vector": r}) for r in LISTS),
-    "OpenAI": json.dumps(answer(LISTS)),
-    "OpenAI pretty": json.dumps(answer(LISTS), indent=4),
-    "OpenAI base64": json.dumps(answer([base64.b64encode(r).decode() for r in ROWS])),
-    "OpenAI batch": "\n".join(
-        json.dumps({"custom_id": str(i), "response": {"body": answer(LISTS[i : i + 3], i)}})
-        for i in (0, 3, 6)
-    ),
-    "Ollama": json.dumps({"model": "m", "embeddings": LISTS}),
-    "Cohere": json.dumps({"id": "1", "embeddings": {"float": LISTS}}),
-    "Qdrant": json.dumps({"result": {"points": [{"id": 1, "vector": r} for r in LISTS]}}),
-    "Pinecone": json.dumps({"vectors": {f"p{i}": {"values": r} for i, r in enumerate(LISTS)}}),
-    "JSON by name": json.dumps(dict(zip(IDS, LISTS, strict=True))),
-    "JSON by name, pretty": json.dumps(dict(zip(IDS, LISTS, strict=True)), indent=2),
-    "JSON of pandas": pd.DataFrame({"embedding": LISTS}).to_json(double_precision=15),
-    "pgvector": "\n".join(PGVECTOR) + "\n",
-    "pgvector COPY": "".join(f"{i}\t{row}\n" for i, row in enumerate(PGVECTOR)),
-    "pgvector CSV": 'id,embedding\n' + "".join(f'{i},"{r}"\n' for i, r in enumerate(PGVECTOR)),
-    "Postgres array": "\n".join("{" + row[1:-1] + "}" for row in PGVECTOR),
-    "CSV of str(array)": csv_of(pd.DataFrame({"t": IDS, "v": [str(r) for r in ROWS.round(3)]})),
-    "CSV": csv_of(FRAME, index=False, header=False),
-    "CSV numbered": csv_of(FRAME, index=False),
-    "CSV of pandas": csv_of(FRAME),
-    "CSV header": csv_of(NAMED, index=False),
-    "CSV header, index": csv_of(NAMED),
-    "CSV labels": csv_of(FRAME.set_axis(IDS), header=False),
-    "CSV labels, header": csv_of(NAMED.assign(slug=IDS)),
-    "TSV": csv_of(FRAME, sep="\t", index=False, header=False),
-    "semicolons": csv_of(FRAME, sep=";", index=False, header=False),
-    "savetxt": saved(np.savetxt, ROWS, header="vectors of pages"),
-    "UTF-16": "\n".join(BRACKETS).encode("utf-16"),
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -198,7 +99,10 @@ REFUSED = {
         ),
         "a file of torch, which can",
     ),
-    "safetensors": (safetensors.numpy.save({"v": ROWS}), "a safetensors file"),
+    "safetensors of two": (
+        safetensors.numpy.save({"v": ROWS, "w": ROWS}),
+        r"several tensors of vectors, v \[9, 24\] float32, w .*: name one with --column",
+    ),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
     "SQLite": (b"SQLite format 3\x00" + bytes(99), "an SQLite database"),
     "FAISS": (b"IxF2\x18\x00\x00\x00" + bytes(99), "a FAISS index"),
@@ -209,7 +113,7 @@ REFUSED = {
     "npz of objects": (saved(np.savez, OBJECTS), "an array of Python objects, such as lists"),
     "npz of several": (
         saved(np.savez, a=ROWS, b=ROWS[:2]),
-        r"several arrays, a \[9, 24\] float32, b \[2, 24\] float32",
+        r"several arrays of vectors, a \[9, 24\] float32, b \[2, 24\] float32: name one with",
     ),
     "records": (saved(np.save, np.zeros(3, "f4,i4")), "got records"),
     "two arrays": (saved(np.save, ROWS) * 2, "more than one array in a file"),
@@ -220,11 +124,11 @@ REFUSED = {
     "half a header": (b"\x93NUMPY\x01", "but: "),
     "parquet of texts": (
         written(pq.write_table, table(id=IDS, text=IDS)),
-        r"0 columns of vectors \(id, text\): vec2slug generate",
+        "no column of vectors, but id, text",
     ),
     "parquet of two": (
         written(pq.write_table, table(a=LISTS, b=LISTS)),
-        r"2 columns of vectors \(a, b\): vec2slug generate --column",
+        "several columns of vectors, a, b: name one with --column",
     ),
     "parquet, ragged": (written(pq.write_table, RAGGED), "row 7 has 23 numbers, those"),
     "empty": (b"", "an empty file"),
@@ -239,7 +143,7 @@ REFUSED = {
     "JSON texts": ('[["a", "b"]]', "row 0 is not of numbers"),
     "JSON of tokens": ("[[[1.5, 2], [3, 4]], [[5, 6]]]", "row 0 is a list of lists"),
     "JSON lines of two": (
-        '{"id": 1, "a": [1.5], "b": [2.5]}\n' * 2, "row 0 has no vector under .*, but a, b"
+        '{"id": 1, "a": [1.5], "b": [2.5]}\n' * 2, "row 0 has vectors under a, b: name one"
     ),
     "JSON, half": (json.dumps(LISTS)[:-9], "its JSON ends, or breaks, within the list"),
     "JSON, deep": ('{"a":' * 100_000, "but: "),
@@ -255,7 +159,7 @@ REFUSED = {
     "CSV, text": ("a,b,c\n1.5,2,3\n4,n/a,6\n", "row 1 is not of numbers: .*'n/a'"),
     "CSV, empty": ("1.5,2,3\n4,,6\n", "row 1 is not of numbers"),
     "CSV, missing": ("id,v\n1,[1.5;2]\n2,\n", "row 0 is not of numbers|row 1 has no vector"),
-    "CSV of two": ('a,b\n"[1.5,2]","[1,2]"\n', "vectors in a, b: keep one"),
+    "CSV of two": ('a,b\n"[1.5,2]","[1,2]"\n', "several columns of vectors, a, b: name one"),
     "int8": (saved(np.save, (ROWS * 40).astype(np.int8)), "int8: codes of a quantised"),
     "uint8 bits": (saved(np.save, np.ones((9, 3), np.uint8)), "uint8: codes of a quantised"),
     "booleans": (saved(np.save, ROWS > 0), "bool: codes of a quantised or binary index"),
@@ -316,8 +220,8 @@ FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 @given(st.lists(st.lists(FLOATS, min_size=1)), st.sampled_from([None, 1]), st.integers(1, 40))
 def test_lists_are_read_in_pieces_of_any_size(rows, indent, size):
     text = json.dumps(rows, indent=indent)
-    elements = vector_text._elements(io.StringIO(text), size)
-    assert list(elements) == rows
+    found = vector_json.elements(io.StringIO(text), size)
+    assert list(found) == rows
 
 
 def test_long_lists_are_read_in_little_memory(file):
