@@ -64,7 +64,7 @@ def can_be_completed(text, used, shortest, config):
     """Append the cheapest missing words one by one and look whether limits are kept."""
     while len(word_list(text)) < config.min_words or text.endswith("-"):
         text, used = text + (shortest if text.endswith("-") or not text else "-"), used + 1
-    return used <= config.max_tokens - 1 and len(text) <= 80
+    return used <= config.max_tokens - 1 and len(text) <= config.max_chars
 
 
 def usable(string):
@@ -254,6 +254,7 @@ def configs(draw):
         min_tokens=draw(st.integers(0, cap)),
         min_words=least,
         max_words=draw(st.integers(least, 8)),
+        max_chars=draw(st.sampled_from([80, 40, 16])),
         max_tokens=cap + 1,
         trailing_stopword_penalty=draw(st.sampled_from([0.0, 1.0])),
         repeat_penalty=draw(st.sampled_from([0.0, 2.0])),

@@ -46,16 +46,6 @@ def test_candidates_with_scores(capsys, release, vectors):
         assert scores == sorted(scores, reverse=True)
 
 
-def test_unique_slugs_are_stable_and_differ_by_row(capsys, release, vectors, tmp_path):
-    twice = np.load(vectors)[[0, 1, 0]]
-    np.save(tmp_path / "twice.npy", twice)
-    arguments = ("--vectors", tmp_path / "twice.npy", "--model", release, "--unique")
-    _, lines, _ = run(capsys, *arguments)
-    assert all(re.fullmatch(r"[a-z0-9-]+-[0-9a-f]{5}", line) for line in lines)
-    assert lines[0] == lines[2] != lines[1]
-    assert run(capsys, *arguments)[1] == lines
-
-
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -136,8 +126,8 @@ def test_released_model_names_texts_without_network(capsys, monkeypatch):
     assert code == 0
     assert len(set(lines)) == 2
     assert all(is_valid(line) for line in lines)
-    monkeypatch.setattr(sys, "stdin", io.StringIO(texts[0]))
-    assert run(capsys, "-")[1] == lines[:1]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(texts) + "\n"))
+    assert run(capsys, "-")[1] == lines
 
 
 def test_from_documents_to_data(capsys, tmp_path, monkeypatch):

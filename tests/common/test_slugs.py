@@ -4,10 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vec2slug_lib.common import slugs
 from vec2slug_lib.common.slugs import (
     STOPWORDS,
-    UniqueSlugs,
     extract_slug,
     is_identifier,
     is_valid,
@@ -173,19 +171,3 @@ def test_a_sound_word_is_sound(word):
 def test_repeated_words(slug, repeated):
     *before, last = slug.split("-")
     assert repeats(last, before) is repeated
-
-
-def test_hash_by_hand():
-    # SHA-256 of "abc" begins ba7816bf.
-    assert UniqueSlugs().name("amelia-earhart", b"abc") == "amelia-earhart-ba781"
-    assert UniqueSlugs().name("amelia-earhart", b"abd") != "amelia-earhart-ba781"
-
-
-@given(st.lists(st.binary(max_size=2), max_size=60))
-def test_items_have_the_same_name_only_if_they_are_the_same(keys):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slugs, "DIGITS", 1)  # so that they collide
-        given_names = UniqueSlugs()
-        named = [given_names.name("page", key) for key in keys]
-    assert len(set(named)) == len(set(keys))
-    assert len(set(zip(named, keys, strict=True))) == len(set(keys))

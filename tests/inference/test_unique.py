@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vec2slug_lib.inference import unique
 from vec2slug_lib.inference.beam_search import Candidate
-from vec2slug_lib.inference.unique import Assignment
+from vec2slug_lib.inference.unique import Assignment, row_key
 
 SLUGS = [f"slug-{letter}" for letter in "abcdef"]
 LISTS = st.lists(st.sampled_from(SLUGS), max_size=5, unique=True)
@@ -17,7 +15,7 @@ TABLES = st.lists(LISTS, max_size=12)
 
 
 def rows_of(table, keys=None):
-    keys = keys or [str(number).encode() for number in range(len(table))]
+    keys = list(map(row_key, keys or [str(number).encode() for number in range(len(table))]))
     pairs = zip(keys, table, strict=True)
     return [(key, [Candidate(s, -i) for i, s in enumerate(slugs)]) for key, slugs in pairs]
 
@@ -28,7 +26,7 @@ def names(table, keys=None, **options):
 
 def plain(table, taken):
     """Deferred acceptance, one row at a time, in the order of rows."""
-    ranks = [sha256(str(number).encode()).digest() for number in range(len(table))]
+    ranks = [row_key(str(number).encode()) for number in range(len(table))]
     held, waiting, place = {}, list(range(len(table))), [0] * len(table)
     while waiting:
         row = waiting.pop()
@@ -97,10 +95,10 @@ def test_digits_grow_where_they_would_name_a_slug_that_is_given(monkeypatch):
 
 def test_ties_are_counted_where_they_could_change_a_choice():
     rows = [
-        (b"0", [Candidate("a-b", 0.5), Candidate("c-d", 0.49999)]),  # level
-        (b"1", [Candidate("e-f", 0.5), Candidate("g-h", 0.4), Candidate("i-j", 0.39999)]),
-        (b"2", [Candidate("k-l", 0.5)]),
-        (b"3", []),
+        (row_key(b"0"), [Candidate("a-b", 0.5), Candidate("c-d", 0.49999)]),  # level
+        (row_key(b"1"), [Candidate("e-f", 0.5), Candidate("g-h", 0.4), Candidate("i-j", 0.39999)]),
+        (row_key(b"2"), [Candidate("k-l", 0.5)]),
+        (row_key(b"3"), []),
     ]
     assert Assignment(rows).ties == 1
     taken = Assignment(rows, taken=["e-f"])

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from ..inference.predictor import Precision
 
 
-def progress_bar(total: int) -> Any:
-    """Show a bar on stderr for work of more than a moment; silent for a few rows or in a pipe."""
+def progress_bar(total: int | None) -> Any:
+    """Show a bar on stderr for work of more than a moment; silent for a few rows or in a pipe.
+
+    Args:
+        total: of the work; None if it is not known.
+    """
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="slug", disable=None if total > 100 else True)
+    return tqdm(total=total, unit="slug", disable=None if total is None or total > 100 else True)
 
 
 def make_graphs(folder: Path, precision: Precision) -> None:

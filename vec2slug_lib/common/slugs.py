@@ -6,11 +6,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from hashlib import sha256
 from urllib.parse import urlsplit
 
 MIN_WORDS, MAX_WORDS, MAX_CHARS = 3, 8, 80
-DIGITS = 5  # of the hash that makes a slug unique, hexadecimal
 
 # The one stopword list of the project: articles, conjunctions, prepositions, auxiliaries and
 # pronouns. Particles that often close a real slug (up, out, now, again, ...) are left out.
@@ -185,27 +183,3 @@ def repeats(word: str, before: Sequence[str], stopwords: frozenset[str] = STOPWO
 def _stands(word: str, before: Sequence[str]) -> bool:
     """Tell whether a word is among others, with or without an s at its end."""
     return word in before or word + "s" in before or (word[-1] == "s" and word[:-1] in before)
-
-
-class UniqueSlugs:
-    """Slugs with a short stable hash, as ``amelia-earhart-f86ab``; in one run none is given twice.
-
-    The same item has the same slug each time. Where the digits of two items are alike, the later
-    one gets more of its own.
-    """
-
-    def __init__(self) -> None:
-        self._owners: dict[str, bytes] = {}
-
-    def name(self, slug: str, key: bytes) -> str:
-        """Give a slug its hash.
-
-        Args:
-            slug: any slug.
-            key: what identifies the item, such as its text or ``vectors.vector_key``.
-        """
-        owner = sha256(key).digest()
-        length = DIGITS
-        while self._owners.setdefault(named := f"{slug}-{owner.hex()[:length]}", owner) != owner:
-            length += 1
-        return named

@@ -79,7 +79,7 @@ def search(
     Every document gets a candidate, and every candidate is kebab-case, has ``min_words`` to
     ``max_words`` words and at most ``max_chars`` characters: where the token or character budget
     just suffices for the words still missing, whatever would overspend it is banned. Where words
-    are dropped, a document of which too few remain in every candidate keeps them.
+    are dropped and budgets end, fewer may remain.
 
     Args:
         stepper: the decoder.
@@ -264,9 +264,8 @@ class _Search:
         dropped = self.config.dropped
         if not dropped:
             return self.words_begun
-        return self.words_begun - [
-            sum(w in dropped for w in text.split("-")) for text in self.texts
-        ]
+        counts = [sum(word in dropped for word in text.split("-")) for text in self.texts]
+        return self.words_begun - np.array(counts, np.int64)
 
     def _closed(self, allowed: _Allowed) -> Bools:
         """Tell where the last word may not end, as it can still go on [M]."""
@@ -302,7 +301,7 @@ class _Search:
         sound = list(map(sound_word, parts)) if config.sound_words else parts
         left = [word for word in sound if word not in config.dropped]
         enough = len(left) >= config.min_words
-        return "-".join(left if enough else sound), enough and sound == parts
+        return "-".join(left or sound), enough and sound == parts
 
     def _grow(self, others: _Extensions) -> None:
         """Replace rows by their extensions."""

@@ -19,20 +19,21 @@ from ..common.errors import Vec2SlugError
 from ..common.files import check_file, known_hash, read_json
 from ..common.vectors import Array, Floats, as_array, check_shape, check_vectors, vector_key
 from ..common.vocabulary import Vocabulary
+from ..common.workspace import model_folder
 from .beam_search import Candidate, search
 from .familiarity import Inspector, TrainingVectors
 from .mbr import Evidence, MBRConfig, mbr_search
 from .rows import BadRow, Rows, checked_rows, pieces, results, submit
 from .settings import DecodingConfig, SlugSettings
 from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
-from .unique import Assignment
+from .unique import Assignment, row_key
 
 if TYPE_CHECKING:
     from .index import Index
 
 Progress = Callable[[int], object]
 Precision = Literal["float32", "int8"]
-DEFAULT_MODEL = Path(__file__).resolve().parents[2] / "data/models/vec2slug-minilm-small"
+DEFAULT_MODEL = model_folder("vec2slug-minilm-small")
 WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
 # What a decoder's shape must say, and the settings of its search with the keys that the study gave
 # them: both as they stand in ``model.json``.
@@ -191,6 +192,7 @@ class SlugPredictor:
         embedder: TextEmbedder | None = None,
         threads: int = 1,
         settings: SlugSettings | None = None,
+        lean: bool = False,
     ) -> SlugPredictor:
         """Open a release folder, ours or one in the study's layout.
 
@@ -203,6 +205,7 @@ class SlugPredictor:
             threads: that share the work of one piece of rows, so that a single row is sooner done.
                 With 1 each core has a piece of its own, so that many rows are.
             settings: lengths, stopwords, and whether slugs have to be distinct.
+            lean: open sooner and take less memory, for a process that makes a slug or two.
 
         Raises:
             Vec2SlugError: files are missing, broken or not those of the manifests, the message
@@ -215,7 +218,7 @@ class SlugPredictor:
         _check_fit(folder, config, index, embedder)
         if threads < 1:
             raise Vec2SlugError(f"expected threads of 1 or more, got {threads}")
-        session = open_session(graph_path(folder, precision), config.shape, threads)
+        session = open_session(graph_path(folder, precision), config.shape, threads, lean)
         workers = max((os.cpu_count() or 1) // threads, 1)
         training = TrainingVectors.load(folder)
         return cls(session, config, index, embedder, workers, training, settings)
@@ -240,12 +243,12 @@ class SlugPredictor:
         """Return how many candidates of a row its slug is chosen from."""
         return (self.config.mbr or self.decoding).beam_width if self.settings.distinct else 1
 
-    def _chosen(self, rows: list[list[Candidate]], keys: Iterable[bytes]) -> list[str]:
-        """Return the slug of each row, as the settings ask, by the row's key."""
+    def _chosen(self, rows: list[list[Candidate]], contents: Iterable[bytes]) -> list[str]:
+        """Return the slug of each row, as the settings ask; rows are known by their contents."""
         if not self.settings.distinct:
             return [candidates[0].slug for candidates in rows]
         asked = self.settings.taken, self.settings.unique
-        assignment = Assignment(zip(keys, rows, strict=True), *asked)
+        assignment = Assignment(zip(map(row_key, contents), rows, strict=True), *asked)
         slugs = ([candidate.slug for candidate in candidates] for candidates in rows)
         return [name for name in assignment.names(slugs) if name is not None]
 

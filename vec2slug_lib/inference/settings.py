@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from hashlib import sha256
+from typing import Any, Literal
 
 import numpy as np
 
@@ -133,6 +134,13 @@ class SlugSettings:
             min_tokens=min(config.min_tokens, 2 * min_words - 1),
             dropped=self._dropped(config),
         )
+
+    def description(self) -> dict[str, Any]:
+        """Return what slugs depend on of this, as JSON."""
+        words = self.stopwords if isinstance(self.stopwords, str) else sorted(set(self.stopwords))
+        limits = {name: getattr(self, name) for name in ("max_chars", "max_words", "min_words")}
+        taken = sha256("\n".join(sorted(self.taken)).encode()).hexdigest() if self.taken else ""
+        return {**limits, "stopwords": words, "unique": self.unique, "taken": taken}
 
     def _dropped(self, config: DecodingConfig) -> frozenset[str]:
         if not isinstance(self.stopwords, str):

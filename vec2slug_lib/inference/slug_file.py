@@ -1,157 +1,188 @@
-"""Slugs of any number of vectors as lines of one file, appended as they come.
+"""Slugs of any number of rows in one file, which grows as they come and is there when all are.
 
-A killed job goes on behind its last whole line, if the vectors up to there are still the same.
+A killed job goes on behind its last whole line, if the rows up to there are still the same.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from hashlib import sha256
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..common.errors import Vec2SlugError
 from ..common.files import whole_lines, write_json_lines
 from ..common.jobs import one_writer, open_job
-from ..common.slugs import UniqueSlugs
-from ..common.vectors import Array, check_shape, vector_key
 from .beam_search import Candidate
 from .predictor import SlugPredictor
-from .rows import reason_of
+from .slug_output import Line, check_format, write_lines
+from .slug_rows import Feed, Named, Rows
+from .unique import KEY, Assignment
 
-KEY = 16  # bytes that stand for a vector in the list of what is done
+
+class Outcome(NamedTuple):
+    """What a job came to.
+
+    Attributes:
+        rows: in all.
+        skipped: rows without a slug.
+        ties: rows whose slug hangs on scores that are level within rounding; None where rows did
+            not have to be told apart.
+    """
+
+    rows: int
+    skipped: int
+    ties: int | None
+
+
+class Part(NamedTuple):
+    """What a job has done, beside the file that it is to become: lines, keys, and a note."""
+
+    out: Path
+
+    def path(self, end: str = "") -> Path:
+        """Return the path of one of its files."""
+        return self.out.with_name(f"{self.out.name}.part{end}")
+
+    def known(self) -> list[bytes]:
+        """Return the keys of the rows that are done; what is beyond them is cut off."""
+        keys = self.path(".keys")
+        known = keys.read_bytes() if keys.is_file() else b""
+        count = min(whole_lines(self.path()), len(known) // KEY)  # a kill may leave one ahead
+        self._cut(count)
+        return [known[row * KEY : (row + 1) * KEY] for row in range(count)]
+
+    def _cut(self, count: int) -> None:
+        with self.path(".keys").open("ab") as file:
+            file.truncate(count * KEY)
+        with self.path().open("ab+") as file:
+            file.seek(0)
+            for _ in range(count):
+                file.readline()
+            file.truncate(file.tell())
+
+    def append(self, rows: Iterable[Named], several: bool) -> None:
+        """Append rows as they come; all of each, or the best candidate."""
+        path, keys_path = self.path(), self.path(".keys")
+        with path.open("a", encoding="utf-8") as lines, keys_path.open("ab") as keys:
+            for named in rows:
+                keys.write(named.key)
+                lines.write(json.dumps(line_of(named, several)) + "\n")
+
+    def lines(self) -> Iterator[Line]:
+        """Yield its lines."""
+        with self.path().open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+    def remove(self) -> None:
+        """Remove all its files."""
+        for end in ("", ".keys", ".json"):
+            self.path(end).unlink(missing_ok=True)
 
 
 def write_slugs(
     predictor: SlugPredictor,
-    vectors: Array,
+    rows: Iterable[Rows],
     out: Path,
     job: Mapping[str, Any],
     top_k: int = 1,
-    unique: bool = False,
     progress: Callable[[int], object] | None = None,
     skip_bad: bool = False,
-) -> int:
-    """Write a line ``{"row": 0, "slug": ..., "score": ...}`` a row, or with all ``candidates``.
+) -> Outcome:
+    """Write ``row``, ``id`` if rows have one, ``slug`` and ``score``, or all ``candidates``.
 
     What is done stands in ``OUT.part``; it becomes ``out`` when the last row is done.
 
     Args:
-        predictor: makes the slugs.
-        vectors: ``[N, input_dim]``, memory-mapped if they are many.
-        out: the file, which must not be there yet.
-        job: what a slug depends on beside its vector and the arguments here, such as the model's
+        predictor: makes the slugs, as its settings ask.
+        rows: see `slug_rows`.
+        out: the file, which must not be there yet; its ending is its format, see `slug_output`.
+        job: what a slug depends on beside its row and the arguments here, such as the model's
             hash.
         top_k: candidates a row; of 2 or more, a line has the list.
-        unique: whether a short hash of the vector ends the slug.
         progress: called with the number of rows just done, also those of an earlier run.
         skip_bad: whether a bad row is skipped: its line has the ``reason`` and no slug, and stands
             in ``OUT.bad`` too.
 
-    Returns:
-        How many rows were skipped.
-
     Raises:
-        Vec2SlugError: ``out`` is there; or a part is, of other vectors or settings; or another
+        Vec2SlugError: ``out`` is there; or a part is, of other rows or settings; or another
             process writes it; or a row is bad, in which case all rows before it are kept.
     """
-    check_shape(vectors, predictor.config.input_dim)
-    part, keys, note = (out.with_name(f"{out.name}.part{end}") for end in ("", ".keys", ".json"))
-    settings = {**job, "width": vectors.shape[1], "top_k": top_k, "unique": unique}
+    check_format(out)
+    settings = predictor.settings
+    asked = {**job, "top_k": top_k, "settings": settings.description()}
+    part, several = Part(out), settings.distinct or top_k > 1
     with one_writer(out):
         if out.exists():
             raise Vec2SlugError(f"expected to write {out} anew, but it is there: remove it first")
-        if not part.exists():
-            note.unlink(missing_ok=True)  # of a part that was removed
-        open_job(note, settings, f"{part} to be of these settings", part.exists())
-        done = _resume(part, keys, vectors)
-        names = _names_of(part, vectors) if unique else None
-        if progress and done:
-            progress(done)
-        found = predictor.stream(vectors[done:], top_k, progress, done, skip_bad)
-        with part.open("a", encoding="utf-8") as lines, keys.open("ab") as digests:
-            for row, candidates in enumerate(found, start=done):
-                key = vector_key(vectors[row])
-                digests.write(_digest(key))
-                lines.write(_line(row, candidates, key, top_k, names))
-        skipped = _write_bad(part, out.with_name(f"{out.name}.bad"))
-        part.replace(out)
-        keys.unlink()
-        note.unlink()
-    return skipped
+        if not part.path().exists():
+            part.path(".json").unlink(missing_ok=True)  # of a part that was removed
+        occupied = part.path().exists()
+        open_job(part.path(".json"), asked, f"{part.path()} to be of these settings", occupied)
+        known = part.known()
+        if progress and known:
+            progress(len(known))
+        feed = Feed(rows, known)
+        found = feed.search(predictor, max(top_k, predictor.choices), progress, skip_bad)
+        part.append(found, several)
+        return _finish(part, feed.count, predictor)
 
 
-def _digest(key: bytes) -> bytes:
-    return sha256(key).digest()[:KEY]
+def line_of(named: Named, several: bool = False) -> Line:
+    """Return what a line says of a row: its best candidate, or several; or why it has none."""
+    line: Line = {"row": named.row, **({} if named.id is None else {"id": named.id})}
+    if not named.candidates:
+        return line | {"slug": None, "reason": named.reason}
+    pairs = [{"slug": slug, "score": round(score, 4)} for slug, score in named.candidates]
+    return line | ({"candidates": pairs} if several else pairs[0])
 
 
-def _line(
-    row: int, candidates: list[Candidate], key: bytes, top_k: int, names: UniqueSlugs | None
-) -> str:
-    """Return the line of a row; of a bad one, which has no candidates, with the reason."""
-    if not candidates:
-        return json.dumps({"row": row, "slug": None, "reason": reason_of(candidates)}) + "\n"
-    named = [
-        {"slug": names.name(slug, key) if names else slug, "score": round(score, 4)}
-        for slug, score in candidates
-    ]
-    content = named[0] if top_k == 1 else {"candidates": named}
-    return json.dumps({"row": row, **content}) + "\n"
-
-
-def _resume(part: Path, keys: Path, vectors: Array) -> int:
-    """Return how many rows of a part are done, which must be those of ``vectors``.
-
-    Raises:
-        Vec2SlugError: they are of other vectors.
-    """
-    known = keys.read_bytes() if keys.is_file() else b""
-    count = min(whole_lines(part), len(known) // KEY)  # a kill may have left one ahead
-    same = [
-        row < len(vectors)
-        and known[row * KEY : (row + 1) * KEY] == _digest(vector_key(vectors[row]))
-        for row in range(count)
-    ]
-    if not all(same):
-        raise Vec2SlugError(
-            f"expected {part} to be of the same vectors, but row {same.index(False)} is another; "
-            "remove it, or give the vectors that it was made of"
-        )
-    _cut(part, keys, count)
-    return count
-
-
-def _cut(part: Path, keys: Path, count: int) -> None:
-    """Cut a part and its keys to their first ``count`` rows."""
-    with keys.open("ab") as file:
-        file.truncate(count * KEY)
-    with part.open("ab+") as file:
-        file.seek(0)
-        for _ in range(count):
-            file.readline()
-        file.truncate(file.tell())
-
-
-def _lines(part: Path) -> Iterator[dict[str, Any]]:
-    with part.open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
-
-
-def _names_of(part: Path, vectors: Array) -> UniqueSlugs:
-    """Give the rows that are done their names once more: those to come depend on them."""
-    names = UniqueSlugs()
-    for line in _lines(part):
-        for candidate in line.get("candidates", [line]):
-            if candidate["slug"] is not None:
-                slug = candidate["slug"].rpartition("-")[0]
-                names.name(slug, vector_key(vectors[line["row"]]))
-    return names
-
-
-def _write_bad(part: Path, bad: Path) -> int:
-    """List the rows that were skipped, if there are any; return how many."""
-    skipped = [line for line in _lines(part) if "reason" in line]
+def _finish(part: Part, rows: int, predictor: SlugPredictor) -> Outcome:
+    """Turn a part that is complete into the file that it is to be."""
+    skipped = [line for line in part.lines() if "reason" in line]
     if skipped:
-        write_json_lines(bad, skipped)
-    return len(skipped)
+        write_json_lines(part.out.with_name(f"{part.out.name}.bad"), skipped)
+    ties = None
+    if predictor.settings.distinct:
+        keys = part.path(".keys").read_bytes()
+        named, ties = distinct_lines(part.lines, keys, predictor)
+        write_lines(named, part.out)
+    elif part.out.suffix == ".jsonl":
+        part.path().replace(part.out)
+    else:
+        write_lines(part.lines(), part.out)
+    part.remove()
+    return Outcome(rows, len(skipped), ties)
+
+
+def distinct_lines(
+    lines: Callable[[], Iterable[Line]], keys: bytes, predictor: SlugPredictor
+) -> tuple[Iterator[Line], int]:
+    """Choose a candidate for each row, as the settings ask.
+
+    Args:
+        lines: yields the lines of all rows, with their candidates, each time it is called.
+        keys: of the rows, one behind the other.
+        predictor: whose settings say what is taken.
+
+    Returns:
+        Lines with one slug each, and how many hang on ties, see `Assignment`.
+    """
+    settings = predictor.settings
+    rows = (
+        (keys[row * KEY : (row + 1) * KEY], [Candidate(**c) for c in line.get("candidates", [])])
+        for row, line in enumerate(lines())
+    )
+    assignment = Assignment(rows, settings.taken, settings.unique)
+    slugs = ([c["slug"] for c in line.get("candidates", [])] for line in lines())
+    pairs = zip(lines(), assignment.names(slugs), strict=True)
+    return (_chosen(line, name) for line, name in pairs), assignment.ties
+
+
+def _chosen(line: Line, name: str | None) -> Line:
+    """Return the line with the slug that the row gets, and its candidate's score."""
+    candidates = line.pop("candidates", None)
+    if name is None or candidates is None:
+        return line
+    score = next((c["score"] for c in candidates if c["slug"] == name), candidates[0]["score"])
+    return line | {"slug": name, "score": score}

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 
 from ..common.errors import Vec2SlugError
-from ..common.files import check_file, known_hash
+from ..common.graphs import open_graph
 from ..common.vectors import Bools, Floats, Ints
 from ..common.vocabulary import BOS, EOS, HYPHEN, SPECIALS
 from .scores import Scores, place
@@ -22,7 +22,7 @@ ROOM = 8  # nodes by which the memory of a document grows
 
 
 def open_session(
-    path: Path, shape: Mapping[str, Any], threads: int = 0
+    path: Path, shape: Mapping[str, Any], threads: int = 0, lean: bool = False
 ) -> onnxruntime.InferenceSession:
     """Open a session over a graph that is whole, untouched and fits the description beside it.
 
@@ -30,19 +30,12 @@ def open_session(
         path: the graph.
         shape: the part ``model`` of ``model.json``.
         threads: that share the work of one call; 0 is one a core.
+        lean: see `open_graph`.
 
     Raises:
-        Vec2SlugError: the file is not the one of the manifest, does not load (truncated, or of an
-            opset that this onnxruntime does not know), or has other inputs or sizes.
+        Vec2SlugError: as `open_graph`; or the graph has other inputs or sizes.
     """
-    check_file(path, known_hash(path.parent, path.name))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # see step_graph
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises classes of its own that it does not export
-        raise Vec2SlugError(f"expected a whole ONNX graph in {path}, but: {error}") from error
+    session = open_graph(path, threads, lean)
     shapes = {node.name: node.shape for node in (*session.get_inputs(), *session.get_outputs())}
     heads, vocab = shape["num_heads"], shape["vocab_size"]
     sizes = {"src_embedding": (1, shape["input_dim"]), "token_ids": (0, None)}

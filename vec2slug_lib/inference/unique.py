@@ -1,9 +1,9 @@
 """No slug twice: which candidate each row gets, so that it hangs neither on order nor on chance.
 
-Rows ask for their candidates in turn, and a slug that several ask for goes to the row whose key
-has the lowest digest; the others ask for their next (deferred acceptance, Gale and Shapley 1962,
+Rows ask for their candidates in turn, and a slug that several ask for goes to the row with the
+lowest key; the others ask for their next (deferred acceptance, Gale and Shapley 1962,
 doi 10.1080/00029890.1962.11989827). The outcome is the same in whatever order rows come. A row
-whose candidates are all gone gets its best one with some digits of its digest.
+whose candidates are all gone gets its best one with some digits of its key.
 """
 
 from __future__ import annotations
@@ -17,13 +17,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..common.slugs import DIGITS
 from ..common.vectors import Bools, Floats, Ints
 from .beam_search import Candidate
 
 Hashes = npt.NDArray[np.uint64]
 TIE = 1e-4  # scores nearer to one another may come in another order on another processor
 NONE = 0  # the hash of no slug
+KEY = 16  # bytes that stand for a row
+DIGITS = 5  # of a key that tell two rows of one slug apart, hexadecimal
+
+
+def row_key(content: bytes, name: str | None = None) -> bytes:
+    """Return the key of a row: of what a slug is made of, and of the row's own id if it has one.
+
+    Args:
+        content: of a text its bytes, of a vector ``vectors.vector_key``.
+        name: the id.
+    """
+    own = b"" if name is None else b"\0" + name.encode(errors="surrogatepass")
+    return sha256(content + own).digest()[:KEY]
 
 
 def slug_hash(slug: str) -> int:
@@ -37,7 +49,7 @@ class Assignment:
     Takes about 50 bytes a row and 12 a candidate.
 
     Args:
-        rows: key and candidates of each row, best first; a row may have none.
+        rows: `row_key` and candidates of each row, best first; a row may have none.
         taken: slugs that no row gets.
         unique: whether rows get distinct slugs; else only those that are taken are avoided.
     """
@@ -48,16 +60,16 @@ class Assignment:
         taken: Iterable[str] = (),
         unique: bool = True,
     ) -> None:
-        digests, hashes, scores, counts = bytearray(), array("Q"), array("f"), array("q")
+        keys, hashes, scores, counts = bytearray(), array("Q"), array("f"), array("q")
         for key, candidates in rows:
-            digests += sha256(key).digest()
+            keys += key
             counts.append(len(candidates))
             for slug, score in candidates:
                 hashes.append(slug_hash(slug))
                 scores.append(score)
-        self.digests = np.frombuffer(bytes(digests), "V32")
+        self.keys = np.frombuffer(bytes(keys), f"V{KEY}")
         self.hashes: Hashes = _padded(hashes, counts, NONE, np.uint64)
-        self.rank = _ranks(digests)
+        self.rank = _ranks(keys)
         self.taken = np.array([slug_hash(slug) for slug in taken], np.uint64)
         self.free: Bools = (self.hashes != NONE) & ~np.isin(self.hashes, self.taken)
         self.choice = np.zeros(len(counts), np.int64)
@@ -105,10 +117,10 @@ class Assignment:
         owners: dict[tuple[int, str], int] = {}
         digits = {}
         for row in left[np.argsort(self.rank[left])].tolist():
-            digest, best = self.digests[row].tobytes(), int(self.hashes[row, 0])
-            count, length = counts[digest], DIGITS
-            counts[digest] += 1
-            text = sha256(digest + count.to_bytes(8)).hexdigest() if count else digest.hex()
+            key, best = self.keys[row].tobytes(), int(self.hashes[row, 0])
+            count, length = counts[key], DIGITS
+            counts[key] += 1
+            text = sha256(key + count.to_bytes(8)).hexdigest() if count else key.hex()
             while owners.setdefault((best, text[:length]), row) != row:
                 length += 1
             digits[row] = text, length
@@ -123,9 +135,9 @@ def _padded(values: array[Any], counts: array[int], fill: float, kind: Any) -> n
     return table
 
 
-def _ranks(digests: bytearray) -> Ints:
-    """Number rows in the order of their digests of 32 bytes; of equal ones, the first row first."""
-    words = np.frombuffer(bytes(digests), ">u8").reshape(-1, 4)
+def _ranks(keys: bytearray) -> Ints:
+    """Number rows in the order of their keys; of equal ones, the first row first."""
+    words = np.frombuffer(bytes(keys), ">u8").reshape(-1, 2)
     ranks = np.empty(len(words), np.int64)
     ranks[np.lexsort(words.T[::-1])] = np.arange(len(words))
     return ranks

@@ -8,8 +8,27 @@ from importlib.resources import files
 
 # In this order each needs only what stands before it.
 MODULES = {
-    "common": ("errors", "files", "slugs", "vectors", "vocabulary"),
-    "inference": ("scores", "beam_search", "mbr", "steppers", "rows", "familiarity", "predictor"),
+    "common": (
+        "errors",
+        "files",
+        "slugs",
+        "english",
+        "vectors",
+        "vocabulary",
+        "graphs",
+        "workspace",
+    ),
+    "inference": (
+        "settings",
+        "scores",
+        "beam_search",
+        "unique",
+        "mbr",
+        "steppers",
+        "rows",
+        "familiarity",
+        "predictor",
+    ),
 }
 
 HEAD = '''# /// script
