@@ -1,4 +1,4 @@
-"""Put the models into wheel and sdist: graphs are no part of the repository, but made of weights."""
+"""Put the models into wheel and sdist: their graphs are made of weights, and not committed."""
 
 from pathlib import Path
 from typing import Any
