@@ -60,6 +60,11 @@ def test_the_same_bytes_run_after_run(graph):
     assert graph.embed(TEXTS * 20).tobytes() == graph.embed(TEXTS * 20).tobytes()
 
 
+def test_a_lean_one_has_the_same_vectors(alone):
+    found = open_embedder(lean=True).embed(TEXTS)
+    np.testing.assert_allclose(found, alone, atol=1e-6)
+
+
 def test_cut_at_256_tokens(graph):
     whole, cut, shorter = graph.embed(["word " * 300, "word " * 254, "word " * 253])
     np.testing.assert_allclose(whole, cut, atol=1e-6)

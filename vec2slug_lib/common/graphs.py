@@ -10,16 +10,20 @@ from .errors import Vec2SlugError
 from .files import check_file, known_hash
 
 
-def open_graph(path: Path, threads: int = 0, lean: bool = False) -> onnxruntime.InferenceSession:
+def open_graph(
+    path: Path, threads: int = 0, lean: bool = False, keep_bytes: bool = False
+) -> onnxruntime.InferenceSession:
     """Open a session over a graph whose matrices may be stored as int8.
 
-    They are multiplied out once, when it is opened, and products are computed in float32.
+    Products are computed in float32, to the same numbers but for rounding in every way to open it.
 
     Args:
         path: the graph; manifests beside it say what its SHA-256 must be.
         threads: that share the work of one call; 0 is one a core.
         lean: do not lay matrices out anew for the processor. That opens sooner and takes less
             memory; each call is slower. For a process that asks for a slug or two.
+        keep_bytes: multiply a matrix out at each call, not once, which takes a quarter of the
+            memory and some times as long; for graphs that are called twice.
 
     Raises:
         Vec2SlugError: the file is missing, is not the one of the manifest, or does not load
@@ -28,8 +32,11 @@ def open_graph(path: Path, threads: int = 0, lean: bool = False) -> onnxruntime.
     check_file(path, known_hash(path.parent, path.name))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Else onnxruntime would make products of bytes of them, which are rougher.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # Without either, onnxruntime would make products of bytes, which are rougher.
+    if keep_bytes:
+        options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+    else:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
     if lean:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:

@@ -47,10 +47,10 @@ class EmbedderInfo:
 
 
 @cache
-def _open_graph() -> MiniLMGraph:
+def _open_graph(lean: bool = False) -> MiniLMGraph:
     from .minilm_graph import MiniLMGraph
 
-    return MiniLMGraph()
+    return MiniLMGraph(lean=lean)
 
 
 @cache  # loading its weights takes a second
@@ -113,7 +113,7 @@ def open_embedder(name: str = DEFAULT, exact: bool = False, **options: Any) -> E
             ``dimensions``, ``batch_size``.
         exact: of MiniLM the published float32 weights in torch, as records and training vectors
             are made with, rather than its graph: rounded weights without torch, for slugs.
-        options: of the embedder's class.
+        options: of the embedder's class; of MiniLM's graph ``lean``, to take less memory.
 
     Raises:
         Vec2SlugError: no such embedder; its weights or its key are missing.
