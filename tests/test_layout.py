@@ -25,9 +25,10 @@ ROOMS = sorted(path.parent.name for path in ROOT.glob("vec2slug_lib/*/__init__.p
 # All that is loaded with what a user imports to make slugs.
 INFERENCE_LOADS = {
     "common", "common.private", "common.errors", "common.files", "common.slugs", "common.vectors",
-    "common.vocabulary", "common.neighbours", "inference", "inference.scores",
+    "common.vocabulary", "common.neighbours", "common.english", "common.graphs",
+    "common.workspace", "inference", "inference.scores", "inference.settings",
     "inference.beam_search", "inference.mbr", "inference.steppers", "inference.predictor",
-    "inference.index", "inference.rows", "inference.familiarity",
+    "inference.index", "inference.rows", "inference.familiarity", "inference.unique",
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 >>> from vec2slug_lib import SlugPredictor, open_embedder
 >>> predictor = SlugPredictor.from_dir(embedder=open_embedder("minilm"))
 >>> predictor.predict_texts(["How to install and configure a web server on Linux"])
-['install-web-server-in-linux']
+['install-web-server-on-linux']
 
 Vectors go in by ``predictor.predict(vectors)``, ``predict_topk`` and ``stream``. The rooms:
 `common`, `inference`, `embedding`, `data`, `model`, `evaluation`, `training`, `release`,
