@@ -24,6 +24,15 @@ def set_block(monkeypatch, rows):
         monkeypatch.setattr(module, "BLOCK", rows)
 
 
+def joined(blocks):
+    """Ids and vectors of all blocks."""
+    named = blocks[0].ids is not None
+    assert all((block.ids is not None) == named for block in blocks)
+    assert not named or all(len(block.ids) == len(block.vectors) for block in blocks)
+    ids = [key for block in blocks for key in block.ids] if named else None
+    return ids, np.concatenate([block.vectors for block in blocks])
+
+
 def saved(save, *values, **named):
     """What a function of numpy writes, as bytes."""
     file = io.BytesIO()

@@ -17,6 +17,7 @@ from vector_samples import (
     READ,
     ROWS,
     arrow,
+    joined,
     lines,
     saved,
     set_block,
@@ -43,15 +44,6 @@ def file(tmp_path):
 def blocks_of(path, **options):
     with open_vectors(path, **options) as opened:
         return list(opened), opened
-
-
-def joined(blocks):
-    """Ids and vectors of all blocks."""
-    named = blocks[0].ids is not None
-    assert all((block.ids is not None) == named for block in blocks)
-    assert not named or all(len(block.ids) == len(block.vectors) for block in blocks)
-    ids = [key for block in blocks for key in block.ids] if named else None
-    return ids, np.concatenate([block.vectors for block in blocks])
 
 
 @pytest.mark.parametrize("size", [1, 3, 4096])

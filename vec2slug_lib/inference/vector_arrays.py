@@ -19,6 +19,7 @@ SAVE = "save the vectors with np.save as one array of float32"
 OBJECTS = "an array of Python objects, such as lists of different lengths: save one of float32"
 TWO = "more than one array in a file: save each by itself"
 TORCH = "a file of torch, which can run code when it is opened"
+LONGEST = 100_000_000  # bytes of a header of tensors, as their format says
 SCALES = ("scale", "scales")  # names of the array beside int8 codes
 BF16 = np.dtype([("bfloat16", "<u2")])  # which numpy lacks: the upper half of a float32
 TENSORS: dict[str, Any] = {
@@ -115,12 +116,13 @@ def _dequantised(
 def read_safetensors(source: Source) -> Blocks:
     """Read a tensor of two dimensions, with the ids in one of whole numbers if it is named."""
     size = int.from_bytes(source.stream.read(8), "little")
-    head = source.stream.read(size)
+    head = source.stream.read(min(size, LONGEST))
     if len(head) < size:
         raise Vec2SlugError(f"but it is truncated: {8 + len(head)} bytes of {8 + size} and more")
     tensors, data = _tensors(head), _data(source, 8 + size)
     for name, (header, begin, end) in tensors.items():
-        if not 0 <= begin <= end <= len(data) or end - begin != header.size:
+        inside = 0 <= begin <= end <= len(data) and min(header.shape, default=0) >= 0
+        if not inside or end - begin != header.size:
             raise Vec2SlugError(
                 f"but it is damaged: {name} of shape {list(header.shape)} lies in bytes {begin} "
                 f"to {end} of {len(data)}"

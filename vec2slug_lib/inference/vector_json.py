@@ -16,7 +16,7 @@ import numpy as np
 from ..common.errors import Vec2SlugError
 from .vector_source import Row, Source, guessed_id, listed
 
-PIECE = 1 << 20  # characters that are read at a time
+PIECE = 1 << 17  # characters that are read at a time
 # Keys under which services and databases put a vector, or what holds it; the first counts.
 KEYS = ("embedding", "vector", "embeddings", "vectors", "values", "dense", "float", "_vectors")
 HOLDERS = (

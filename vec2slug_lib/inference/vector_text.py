@@ -18,7 +18,7 @@ from ..common.errors import Vec2SlugError
 from .vector_json import CLOSE, read_list, read_objects, split_numbers
 from .vector_source import IDS, Ahead, Blocks, Row, Source, guessed_id, listed
 
-HEAD = 1 << 20  # bytes that tell what a text is
+HEAD = 1 << 16  # bytes that tell what a text is
 LABELS = ("index", "row", "", "unnamed: 0", *IDS)  # names of a column of numbers that are none
 BRACKETED = re.compile(r"\s*[\[{(]\s*[-+.\dnN]")
 
