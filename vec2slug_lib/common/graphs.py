@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 import onnxruntime
@@ -37,9 +39,20 @@ def open_graph(
         options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     else:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if lean or keep_bytes:
+        options.enable_cpu_mem_arena = False  # it takes more than is asked for
     if lean:
         options.add_session_config_entry("session.disable_prepacking", "1")
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises classes of its own that it does not export
         raise Vec2SlugError(f"expected a whole ONNX graph in {path}, but: {error}") from error
+    if lean or keep_bytes:
+        _trim()
+    return session
+
+
+def _trim() -> None:
+    """Give memory that opening a graph needed for a moment back to the system, where it can be."""
+    if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
+        trim(0)
