@@ -301,7 +301,7 @@ def test_texts_need_an_embedder(release):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"embedder": Fake(None, key="another")}, "expected vectors of minilm .* got another"),
+        ({"embedder": Fake(None, key="another")}, "expected vectors of minilm, got another"),
         ({"embedder": Fake(None, dimensions=7)}, "expected an embedder of 24 numbers, got 7"),
         ({"index": Index(np.eye(24), ["a"] * 24, "another")}, "expected vectors of minilm"),
     ],

@@ -51,8 +51,10 @@ def slugs(argv: Sequence[str]) -> int:
     with opened_vectors(options) as table:
         total = table.rows if table else None if "-" in options.texts else len(options.texts)
         few = total is not None and total <= FEW
-        embedder = find_reader(options)
-        predictor = open_predictor(options, embedder, few)
+        predictor = open_predictor(options, few)
+        embedder = find_reader(options, predictor.config, few)
+        if embedder and not options.fast:
+            predictor.rerank_with(embedder)
         if table:
             for note in table.notes:
                 say(f"{options.vectors}: {note}")
@@ -67,13 +69,12 @@ def slugs(argv: Sequence[str]) -> int:
     return 0
 
 
-def find_reader(options: argparse.Namespace) -> Embedder | None:
+def find_reader(options: argparse.Namespace, config: ReleaseConfig, few: bool) -> Embedder | None:
     """Open the embedder of the model: texts need it, and vectors are re-ranked with it.
 
     Raises:
         Vec2SlugError: there are texts, and it is missing.
     """
-    config = ReleaseConfig.load(options.model / "model.json")
     if options.vectors and (options.fast or not config.mbr):
         return None
     info = find_embedder(config.embedder or DEFAULT)
@@ -85,7 +86,7 @@ def find_reader(options: argparse.Namespace) -> Embedder | None:
             )
         return None
     try:
-        return open_embedder(info.key)
+        return open_embedder(info.key, lean=few)
     except Vec2SlugError as error:
         if options.texts:
             raise
@@ -293,22 +294,14 @@ def open_index(folder: Path | None) -> Index | None:
     return Index(pages.vectors, pages.slugs, pages.embedder)
 
 
-def open_predictor(
-    options: argparse.Namespace, embedder: Embedder | None, few: bool
-) -> SlugPredictor:
-    """Open a release with what it can use: an index of known slugs, an embedder to re-rank with.
-
-    Args:
-        options: of `slug_options`.
-        embedder: of the texts, or to re-rank with.
-        few: whether there are few rows, which should come soon.
-    """
+def open_predictor(options: argparse.Namespace, few: bool) -> SlugPredictor:
+    """Open a release as the options ask, so that few rows come soon, or many in a second."""
     make_graphs(options.model, options.precision)
     return SlugPredictor.from_dir(
         options.model,
         options.precision,
         open_index(options.index),
-        None if options.fast else embedder,
         threads=os.cpu_count() or 1 if few else 1,
         settings=settings_of(options),
+        lean=few,
     )

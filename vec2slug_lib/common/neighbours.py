@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from .errors import Vec2SlugError
 from .vectors import Floats
@@ -27,6 +26,8 @@ def product_blocks(
     Yields:
         Number of the block's first query, and products ``[block, T]``, which may be written over.
     """
+    from tqdm import tqdm  # a sixth of the start of a process that wants one slug
+
     for begin in tqdm(range(0, len(queries), block), label, leave=False, delay=2):
         yield begin, queries[begin : begin + block] @ rows.T
 

@@ -215,13 +215,22 @@ class SlugPredictor:
         folder = Path(folder)
         check_file(folder / "model.json", known_hash(folder, "model.json"))
         config = ReleaseConfig.load(folder / "model.json")
-        _check_fit(folder, config, index, embedder)
+        _check_fit(config, index, embedder)
         if threads < 1:
             raise Vec2SlugError(f"expected threads of 1 or more, got {threads}")
         session = open_session(graph_path(folder, precision), config.shape, threads, lean)
         workers = max((os.cpu_count() or 1) // threads, 1)
         training = TrainingVectors.load(folder)
         return cls(session, config, index, embedder, workers, training, settings)
+
+    def rerank_with(self, embedder: TextEmbedder) -> None:
+        """Re-rank candidates by their similarity to the page from now on, and take texts.
+
+        Raises:
+            Vec2SlugError: it is not the embedder of the model's vectors.
+        """
+        _check_fit(self.config, None, embedder)
+        self.embedder = embedder
 
     def predict(self, vectors: npt.NDArray[Any], progress: Progress | None = None) -> list[str]:
         """Predict the best slug of each row; warn, once, if they look like another embedder's.
@@ -375,16 +384,14 @@ class SlugPredictor:
         return kind(self.session, self.config.shape, width)
 
 
-def _check_fit(
-    folder: Path, config: ReleaseConfig, index: Index | None, embedder: TextEmbedder | None
-) -> None:
+def _check_fit(config: ReleaseConfig, index: Index | None, embedder: TextEmbedder | None) -> None:
     """Refuse an index or an embedder that does not fit the model."""
     if index and config.mbr is None:
-        raise Vec2SlugError(f"expected a model with a bag-of-words head beside an index: {folder}")
+        raise Vec2SlugError("expected a model with a bag-of-words head beside an index")
     keys = {index.embedder if index else "", embedder.key if embedder else ""} - {""}
     if config.embedder and keys - {config.embedder}:
         others = ", ".join(sorted(keys - {config.embedder}))
-        raise Vec2SlugError(f"expected vectors of {config.embedder} for {folder}, got {others}")
+        raise Vec2SlugError(f"expected vectors of {config.embedder}, got {others}")
     if embedder and embedder.dimensions != config.input_dim:
         widths = f"{config.input_dim} numbers, got {embedder.dimensions}"
-        raise Vec2SlugError(f"expected an embedder of {widths} for {folder}")
+        raise Vec2SlugError(f"expected an embedder of {widths}")
