@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +77,16 @@ def test_what_is_damaged_behind_the_first_block_is_raised_when_it_is_reached(fil
             np.testing.assert_allclose(next(blocks).vectors, ROWS[:2], atol=1e-6)
             with pytest.raises(Vec2SlugError, match=f"^expected vectors in {path}, but it"):
                 list(blocks)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz of one", "Arrow file", "Arrow stream", "parquet"])
+def test_damage_of_any_byte_is_an_error_or_other_numbers(file, kind):
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        content = bytearray(READ[kind])
+        content[random.integers(min(len(content), 600))] = random.integers(256)
+        with suppress(Vec2SlugError), open_vectors(file(bytes(content))) as opened:
+            list(opened)
 
 
 def test_without_pyarrow_the_extra_is_named(file, monkeypatch):

@@ -7,6 +7,7 @@ import math
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -175,7 +176,11 @@ def _header(stream: IO[bytes]) -> Header:
     """
     form = np.lib.format
     old = form.read_magic(stream) == (1, 0)
-    return Header(*(form.read_array_header_1_0 if old else form.read_array_header_2_0)(stream))
+    read = form.read_array_header_1_0 if old else form.read_array_header_2_0
+    try:
+        return Header(*read(stream))
+    except (TokenError, SyntaxError) as error:  # which numpy does not expect
+        raise ValueError(f"its header is damaged: {error}") from error
 
 
 def _check(header: Header) -> None:

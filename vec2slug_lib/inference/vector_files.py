@@ -36,7 +36,7 @@ PACKED: dict[bytes, Callable[[Any], Any]] = {
     b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open,
 }  # fmt: skip
 DAMAGE = (
-    ValueError, EOFError, OSError, NotImplementedError, OverflowError, RecursionError,
+    ValueError, EOFError, OSError, NotImplementedError, OverflowError, RecursionError, MemoryError,
     csv.Error, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
 )  # fmt: skip
 
@@ -118,26 +118,18 @@ def open_vectors(
     return VectorTable(None if path == Path("-") else path, column, id_column, skip_bad)
 
 
-def read_vectors(path: Path, skip_bad: bool = False, stops: list[str] | None = None) -> Array:
+def read_vectors(path: Path, skip_bad: bool = False) -> Array:
     """Read vectors ``[N, width]`` into memory; an array on the disk stays there.
 
-    Args:
-        path: see `open_vectors`.
-        skip_bad: whether a row that is no vector becomes NaN, instead of being an error.
-        stops: takes what is wrong with the first such row; the array then ends with it, as NaN, so
-            that the rows before it are not lost.
-
     Raises:
-        Vec2SlugError: see `open_vectors`; or a row is bad.
+        Vec2SlugError: see `open_vectors`; or a row is bad, and they are not skipped.
     """
     with open_vectors(path, skip_bad=skip_bad) as table:
         if table.whole is not None:
             return table.whole
         vectors = np.concatenate([block.vectors for block in table])
-    if table.stops and stops is None:
+    if table.stops:
         raise Vec2SlugError(f"expected vectors in {path}, but {table.stops[0]}")
-    if stops is not None:
-        stops += table.stops
     return vectors
 
 
@@ -156,7 +148,7 @@ def _naming(path: Path | str) -> Iterator[None]:
     except Vec2SlugError as error:
         raise Vec2SlugError(f"expected vectors in {path}, {error}") from error
     except DAMAGE as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
         raise Vec2SlugError(f"expected vectors in {path}, but: {said}") from error
 
 

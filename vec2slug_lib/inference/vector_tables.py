@@ -69,6 +69,7 @@ def _blocks(
     """Make blocks of the rows of batches, which may be longer."""
     first = width = 0
     for whole in batches:
+        whole.select([name for name in (column, key) if name]).validate(full=True)
         for start in range(0, len(whole), BLOCK):
             batch = whole.slice(start, BLOCK)
             lists = batch.column(column)
