@@ -34,7 +34,7 @@ def _write_parquet(lines: Iterable[Line], path: Path) -> None:
         import pyarrow as pa
         from pyarrow.parquet import ParquetWriter
     except ImportError as error:
-        advice = 'pip install "vec2slug[corpus]", or give the file another ending'
+        advice = 'pip install "vec2slug[files]", or give the file another ending'
         raise Vec2SlugError(f"expected pyarrow for {path.suffix}: {advice}") from error
     lines = iter(lines)
     batch = list(islice(lines, BATCH))
