@@ -36,6 +36,7 @@ FIRST = (
     "test_train_many",
     "test_executors",
     "test_private",
+    "test_wheel",
     "test_sweep",
     "test_book",
 )
