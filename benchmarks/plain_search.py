@@ -96,7 +96,7 @@ class PlainSearch:
         """Tokens [V] that may follow, and whether it is ``<eos>`` because nothing else may."""
         config, pair = self.config, 1 + self.shortest
         opening, count = text == "" or text.endswith("-"), len([w for w in text.split("-") if w])
-        tokens_left, chars_left = config.max_tokens - 1 - used, 80 - len(text)
+        tokens_left, chars_left = config.max_tokens - 1 - used, config.max_chars - len(text)
         lawful = np.ones(len(self.strings), bool)
         lawful[[PAD, BOS, UNK]] = False
         lawful[HYPHEN] = not opening and count < config.max_words

@@ -57,6 +57,14 @@ def test_an_id_stands_beside_its_slug_and_guesses_are_said(capsys, release, rows
     assert pd.read_parquet(out)["slug"].tolist() == expected
 
 
+def test_a_row_without_an_id_is_named(capsys, release, rows, tmp_path):
+    ids = ["a", "b", None, "d"]
+    pd.DataFrame({"id": ids, "embedding": list(rows[:4])}).to_parquet(tmp_path / "rows.parquet")
+    code, lines, error = run(capsys, "--vectors", tmp_path / "rows.parquet", "--model", release)
+    assert (code, len(lines)) == (2, 2)
+    assert "expected an id in each row, but row 2 has no id" in error
+
+
 def test_no_slug_twice_in_any_order_and_none_that_is_taken(capsys, release, rows, tmp_path):
     rows = rows[[0, 1, 2, 3, 0, 0]]
     np.save(tmp_path / "rows.npy", rows)

@@ -68,7 +68,8 @@ def naming(path: Path | None, stops: Sequence[str] = ()) -> Iterator[None]:
             yield
     except Vec2SlugError as error:
         row = [said for said in stops if " ".join(said.split()[:2]) + " " in str(error)]
-        words = f"expected vectors of one width, but {row[0]}" if row else str(error)
+        wanted = "an id in each row" if row and row[0].endswith("no id") else "vectors of one width"
+        words = f"expected {wanted}, but {row[0]}" if row else str(error)
         raise Vec2SlugError(f"{path}: {words}" if path else words) from error
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import islice
@@ -20,8 +21,15 @@ from ..embedding.base import text_fault
 from ..embedding.registry import DEFAULT, find_embedder, open_embedder
 from ..inference.predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor, graph_path
 from ..inference.settings import SlugSettings
-from ..inference.slug_file import Outcome, distinct_lines, line_of, write_slugs
-from ..inference.slug_output import Line, plain_line, read_slugs
+from ..inference.slug_output import (
+    Line,
+    Outcome,
+    check_format,
+    distinct_lines,
+    line_of,
+    plain_line,
+    read_slugs,
+)
 from ..inference.slug_rows import Feed, Named, Rows, no_vectors, rows_of_blocks
 from ..inference.unique import row_key
 from .door import naming
@@ -51,8 +59,10 @@ def slugs(argv: Sequence[str]) -> int:
     with opened_vectors(options) as table:
         total = table.rows if table else None if "-" in options.texts else len(options.texts)
         few = total is not None and total <= FEW
-        predictor = open_predictor(options, few)
-        embedder = find_reader(options, predictor.config, few)
+        with ThreadPoolExecutor(1) as pool:  # the two take a fifth of a second each
+            opening = pool.submit(find_reader, options, few)
+            predictor = open_predictor(options, few)
+            embedder = opening.result()
         if embedder and not options.fast:
             predictor.rerank_with(embedder)
         if table:
@@ -69,12 +79,13 @@ def slugs(argv: Sequence[str]) -> int:
     return 0
 
 
-def find_reader(options: argparse.Namespace, config: ReleaseConfig, few: bool) -> Embedder | None:
+def find_reader(options: argparse.Namespace, few: bool) -> Embedder | None:
     """Open the embedder of the model: texts need it, and vectors are re-ranked with it.
 
     Raises:
         Vec2SlugError: there are texts, and it is missing.
     """
+    config = ReleaseConfig.load(options.model / "model.json")
     if options.vectors and (options.fast or not config.mbr):
         return None
     info = find_embedder(config.embedder or DEFAULT)
@@ -158,6 +169,8 @@ def write_file(
     options: argparse.Namespace, predictor: SlugPredictor, rows: Iterable[Rows], progress: Progress
 ) -> Outcome:
     """Write a file of slugs; a second call goes on where the first was stopped."""
+    from ..inference.slug_file import write_slugs
+
     made_of = {
         "model_sha256": options.model / "model.json",
         "graph_sha256": graph_path(options.model, options.precision),
@@ -242,6 +255,8 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
         raise Vec2SlugError('expected a text or --vectors FILE, such as: vec2slug "Some text"')
     if options.texts and (options.column or options.id_column):
         raise Vec2SlugError("expected --vectors FILE beside --column and --id-column")
+    if options.out:
+        check_format(options.out)
     if options.top_k < 1:
         raise Vec2SlugError(f"expected --top-k of 1 or more, got {options.top_k}")
     if options.top_k > 1 and (options.unique or options.taken):

@@ -13,26 +13,10 @@ from typing import Any, NamedTuple
 from ..common.errors import Vec2SlugError
 from ..common.files import whole_lines, write_json_lines
 from ..common.jobs import one_writer, open_job
-from .beam_search import Candidate
 from .predictor import SlugPredictor
-from .slug_output import Line, check_format, write_lines
+from .slug_output import Line, Outcome, check_format, distinct_lines, line_of, write_lines
 from .slug_rows import Feed, Named, Rows
-from .unique import KEY, Assignment
-
-
-class Outcome(NamedTuple):
-    """What a job came to.
-
-    Attributes:
-        rows: in all.
-        skipped: rows without a slug.
-        ties: rows whose slug hangs on scores that are level within rounding; None where rows did
-            not have to be told apart.
-    """
-
-    rows: int
-    skipped: int
-    ties: int | None
+from .unique import KEY
 
 
 class Part(NamedTuple):
@@ -128,15 +112,6 @@ def write_slugs(
         return _finish(part, feed.count, predictor)
 
 
-def line_of(named: Named, several: bool = False) -> Line:
-    """Return what a line says of a row: its best candidate, or several; or why it has none."""
-    line: Line = {"row": named.row, **({} if named.id is None else {"id": named.id})}
-    if not named.candidates:
-        return line | {"slug": None, "reason": named.reason}
-    pairs = [{"slug": slug, "score": round(score, 4)} for slug, score in named.candidates]
-    return line | ({"candidates": pairs} if several else pairs[0])
-
-
 def _finish(part: Part, rows: int, predictor: SlugPredictor) -> Outcome:
     """Turn a part that is complete into the file that it is to be."""
     skipped = [line for line in part.lines() if "reason" in line]
@@ -153,36 +128,3 @@ def _finish(part: Part, rows: int, predictor: SlugPredictor) -> Outcome:
         write_lines(part.lines(), part.out)
     part.remove()
     return Outcome(rows, len(skipped), ties)
-
-
-def distinct_lines(
-    lines: Callable[[], Iterable[Line]], keys: bytes, predictor: SlugPredictor
-) -> tuple[Iterator[Line], int]:
-    """Choose a candidate for each row, as the settings ask.
-
-    Args:
-        lines: yields the lines of all rows, with their candidates, each time it is called.
-        keys: of the rows, one behind the other.
-        predictor: whose settings say what is taken.
-
-    Returns:
-        Lines with one slug each, and how many hang on ties, see `Assignment`.
-    """
-    settings = predictor.settings
-    rows = (
-        (keys[row * KEY : (row + 1) * KEY], [Candidate(**c) for c in line.get("candidates", [])])
-        for row, line in enumerate(lines())
-    )
-    assignment = Assignment(rows, settings.taken, settings.unique)
-    slugs = ([c["slug"] for c in line.get("candidates", [])] for line in lines())
-    pairs = zip(lines(), assignment.names(slugs), strict=True)
-    return (_chosen(line, name) for line, name in pairs), assignment.ties
-
-
-def _chosen(line: Line, name: str | None) -> Line:
-    """Return the line with the slug that the row gets, and its candidate's score."""
-    candidates = line.pop("candidates", None)
-    if name is None or candidates is None:
-        return line
-    score = next((c["score"] for c in candidates if c["slug"] == name), candidates[0]["score"])
-    return line | {"slug": name, "score": score}

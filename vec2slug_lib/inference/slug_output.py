@@ -9,13 +9,74 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..common.errors import Vec2SlugError
 from ..common.files import atomic
+from .beam_search import Candidate
+from .predictor import SlugPredictor
+from .slug_rows import Named
+from .unique import KEY, Assignment
 
 Line = dict[str, Any]  # row, id if rows have one, slug and score or candidates; or a reason
 BATCH = 10_000  # lines of a row group
+
+
+class Outcome(NamedTuple):
+    """What a job came to.
+
+    Attributes:
+        rows: in all.
+        skipped: rows without a slug.
+        ties: rows whose slug hangs on scores that are level within rounding; None where rows did
+            not have to be told apart.
+    """
+
+    rows: int
+    skipped: int
+    ties: int | None
+
+
+def line_of(named: Named, several: bool = False) -> Line:
+    """Return what a line says of a row: its best candidate, or several; or why it has none."""
+    line: Line = {"row": named.row, **({} if named.id is None else {"id": named.id})}
+    if not named.candidates:
+        return line | {"slug": None, "reason": named.reason}
+    pairs = [{"slug": slug, "score": round(score, 4)} for slug, score in named.candidates]
+    return line | ({"candidates": pairs} if several else pairs[0])
+
+
+def distinct_lines(
+    lines: Callable[[], Iterable[Line]], keys: bytes, predictor: SlugPredictor
+) -> tuple[Iterator[Line], int]:
+    """Choose a candidate for each row, as the settings ask.
+
+    Args:
+        lines: yields the lines of all rows, with their candidates, each time it is called.
+        keys: of the rows, one behind the other.
+        predictor: whose settings say what is taken.
+
+    Returns:
+        Lines with one slug each, and how many hang on ties, see `Assignment`.
+    """
+    settings = predictor.settings
+    rows = (
+        (keys[row * KEY : (row + 1) * KEY], [Candidate(**c) for c in line.get("candidates", [])])
+        for row, line in enumerate(lines())
+    )
+    assignment = Assignment(rows, settings.taken, settings.unique)
+    slugs = ([c["slug"] for c in line.get("candidates", [])] for line in lines())
+    pairs = zip(lines(), assignment.names(slugs), strict=True)
+    return (_chosen(line, name) for line, name in pairs), assignment.ties
+
+
+def _chosen(line: Line, name: str | None) -> Line:
+    """Return the line with the slug that the row gets, and its candidate's score."""
+    candidates = line.pop("candidates", None)
+    if name is None or candidates is None:
+        return line
+    score = next((c["score"] for c in candidates if c["slug"] == name), candidates[0]["score"])
+    return line | {"slug": name, "score": score}
 
 
 def plain_line(line: Line) -> str:
