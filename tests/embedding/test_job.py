@@ -18,7 +18,7 @@ from openai_server import OpenAIServer, vector
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.jobs import one_writer
-from vec2slug_lib.embedding import job, minilm
+from vec2slug_lib.embedding import job, minilm, wordpiece
 from vec2slug_lib.embedding.base import check_texts, slices
 from vec2slug_lib.embedding.job import embed_documents
 from vec2slug_lib.embedding.openai_embedder import OpenAIEmbedder
@@ -255,8 +255,8 @@ if url:
     openai_embedder.BATCH = 5
     embedder = openai_embedder.OpenAIEmbedder("local", url, dimensions=6, retries=0)
 else:
-    from vec2slug_lib.embedding import minilm
-    minilm.PIECE = 5
+    from vec2slug_lib.embedding import minilm, wordpiece
+    wordpiece.PIECE = 5
     embedder = minilm.MiniLMEmbedder("cpu")
 embed, save, calls = embedder.embed, np.save, {"ask": 0, "write": 0}
 
@@ -289,7 +289,7 @@ def run(url, out, moment=None):
 
 @pytest.mark.parametrize("moment", ["ask", "write"])
 def test_minilm_killed_and_started_again(tmp_path, monkeypatch, moment):
-    monkeypatch.setattr(minilm, "PIECE", 5)
+    monkeypatch.setattr(wordpiece, "PIECE", 5)
     embedder = minilm.MiniLMEmbedder("cpu")
     embed_documents(IDS, TEXTS, embedder, tmp_path / "whole.npy")
     assert run(None, tmp_path / "v.npy", moment).returncode == -signal.SIGKILL
