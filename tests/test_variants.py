@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from chapters import ch12_variants
 
-from vec2slug_lib.cli import main as command
+from vec2slug_lib.cli import slugs as command
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.files import file_sha256, read_json, write_json
 from vec2slug_lib.common.workspace import current
@@ -120,14 +120,14 @@ def test_int8_costs_little(record):
 )
 def test_the_command_line_decodes_as_the_table_says(place, arguments):
     options = command.slug_options(arguments)
-    predictor = command.open_predictor(options, command.open_embedder)
+    predictor, _ = command.open_models(options)
     assert decoding(predictor) == wanted(place)
     assert options.precision == default_of(place).precision
 
 
 def test_fast_leaves_out_the_re_ranking_as_bulk_does():
     options = command.slug_options(["--vectors", "rows.npy", "--fast"])
-    assert decoding(command.open_predictor(options, command.open_embedder)) == wanted("bulk")
+    assert decoding(command.open_models(options)[0]) == wanted("bulk")
 
 
 @pytest.mark.parametrize("run", ["headed"], indirect=True)  # others search alone

@@ -59,12 +59,7 @@ def slugs(argv: Sequence[str]) -> int:
     with opened_vectors(options) as table:
         total = table.rows if table else None if "-" in options.texts else len(options.texts)
         few = total is not None and total <= FEW
-        with ThreadPoolExecutor(1) as pool:  # the two take a fifth of a second each
-            opening = pool.submit(find_reader, options, few)
-            predictor = open_predictor(options, few)
-            embedder = opening.result()
-        if embedder and not options.fast:
-            predictor.rerank_with(embedder)
+        predictor, embedder = open_models(options, few)
         if table:
             for note in table.notes:
                 say(f"{options.vectors}: {note}")
@@ -77,6 +72,24 @@ def slugs(argv: Sequence[str]) -> int:
             outcome = make(options, predictor, rows, bar.update)
     report(options, predictor, outcome)
     return 0
+
+
+def open_models(
+    options: argparse.Namespace, few: bool = False
+) -> tuple[SlugPredictor, Embedder | None]:
+    """Open the model as the options ask, and its embedder if it is of use.
+
+    Args:
+        options: of `slug_options`.
+        few: whether there are few rows, which should come soon, rather than many in a second.
+    """
+    with ThreadPoolExecutor(1) as pool:  # the two take a fifth of a second each
+        opening = pool.submit(find_reader, options, few)
+        predictor = open_predictor(options, few)
+        embedder = opening.result()
+    if embedder and not options.fast:
+        predictor.rerank_with(embedder)
+    return predictor, embedder
 
 
 def find_reader(options: argparse.Namespace, few: bool) -> Embedder | None:
@@ -310,7 +323,7 @@ def open_index(folder: Path | None) -> Index | None:
 
 
 def open_predictor(options: argparse.Namespace, few: bool) -> SlugPredictor:
-    """Open a release as the options ask, so that few rows come soon, or many in a second."""
+    """Open a release with what the options ask of its slugs."""
     make_graphs(options.model, options.precision)
     return SlugPredictor.from_dir(
         options.model,

@@ -173,7 +173,7 @@ def _table(name: str) -> Callable[[Source], Blocks]:
         try:
             tables = import_module(".vector_tables", __package__)
         except ImportError as error:
-            advice = "to read it: pip install vec2slug[corpus]"
+            advice = 'to read it: pip install "vec2slug[files]"'
             raise Vec2SlugError(f"got a parquet or Arrow file, install pyarrow {advice}") from error
         blocks: Blocks = getattr(tables, name)(source)
         return blocks
