@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..common.errors import Vec2SlugError
 from ..embedding.base import Embedder, text_fault
 from ..embedding.registry import DEFAULT, EMBEDDERS, find_embedder, open_embedder
+
+SILENT = 100  # rows that need no bar
 
 if TYPE_CHECKING:
     from ..evaluation.llm_baseline import Answer, ChatSlugs
@@ -23,9 +27,11 @@ def progress_bar(total: int | None) -> Any:
     Args:
         total: of the work; None if it is not known.
     """
+    if total is not None and total <= SILENT:
+        return nullcontext(SimpleNamespace(update=lambda _: None))  # tqdm takes long to import
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="slug", disable=None if total is None or total > 100 else True)
+    return tqdm(total=total, unit="slug", disable=None)
 
 
 def make_graphs(folder: Path, precision: Precision) -> None:

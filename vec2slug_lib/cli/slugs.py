@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..common.errors import Vec2SlugError
+from ..common.extras import advice
 from ..common.files import file_sha256
 from ..common.vectors import Floats
 from ..embedding.base import text_fault
@@ -36,7 +38,7 @@ from .door import naming
 from .options import make_graphs, progress_bar
 
 if TYPE_CHECKING:
-    from ..embedding.base import Embedder
+    from ..embedding.registry import EmbedderInfo
     from ..inference.index import Index
     from ..inference.vector_files import VectorTable
 
@@ -74,48 +76,53 @@ def slugs(argv: Sequence[str]) -> int:
     return 0
 
 
+class Opening:
+    """An embedder that is being opened meanwhile; who wants a vector waits for it."""
+
+    def __init__(self, info: EmbedderInfo, lean: bool) -> None:
+        self.key, self.dimensions = info.key, info.width
+        self._opened = ThreadPoolExecutor(1).submit(open_embedder, info.key, lean=lean)
+
+    def embed(self, texts: Sequence[str]) -> Floats:
+        """Embed N texts: unit vectors ``[N, dimensions]``."""
+        return self._opened.result().embed(texts)
+
+
 def open_models(
     options: argparse.Namespace, few: bool = False
-) -> tuple[SlugPredictor, Embedder | None]:
+) -> tuple[SlugPredictor, Opening | None]:
     """Open the model as the options ask, and its embedder if it is of use.
 
     Args:
         options: of `slug_options`.
         few: whether there are few rows, which should come soon, rather than many in a second.
     """
-    with ThreadPoolExecutor(1) as pool:  # the two take a fifth of a second each
-        opening = pool.submit(find_reader, options, few)
-        predictor = open_predictor(options, few)
-        embedder = opening.result()
+    predictor = open_predictor(options, few)
+    # Begun now and not before: both together would need half as much memory again.
+    embedder = find_reader(options, predictor.config, few)
     if embedder and not options.fast:
         predictor.rerank_with(embedder)
     return predictor, embedder
 
 
-def find_reader(options: argparse.Namespace, few: bool) -> Embedder | None:
-    """Open the embedder of the model: texts need it, and vectors are re-ranked with it.
+def find_reader(options: argparse.Namespace, config: ReleaseConfig, few: bool) -> Opening | None:
+    """Begin to open the embedder of the model: texts need it, and vectors are re-ranked with it.
 
     Raises:
-        Vec2SlugError: there are texts, and it is missing.
+        Vec2SlugError: there are texts, and it does not run here.
     """
-    config = ReleaseConfig.load(options.model / "model.json")
     if options.vectors and (options.fast or not config.mbr):
         return None
     info = find_embedder(config.embedder or DEFAULT)
     if info is None or not info.local or info.width != config.input_dim:
         if options.texts:
-            wanted = config.embedder or f"{config.input_dim} numbers"
-            raise Vec2SlugError(
-                f"expected --vectors FILE of {wanted}, whose texts are not read here"
-            )
+            whose = config.embedder or f"an embedder of {config.input_dim} numbers"
+            raise Vec2SlugError(f"expected --vectors FILE: {whose} does not run here")
         return None
-    try:
-        return open_embedder(info.key, lean=few)
-    except Vec2SlugError as error:
-        if options.texts:
-            raise
-        say(f"candidates are not re-ranked by similarity, {error}; --fast says so beforehand")
+    if options.vectors and find_spec("tokenizers") is None:
+        say(f"slugs are not re-ranked by similarity: {advice('text')}, or say --fast")
         return None
+    return Opening(info, few)
 
 
 def say(text: str) -> None:
@@ -142,7 +149,7 @@ def lines_of(texts: Sequence[str]) -> Iterator[str]:
 
 
 def rows_of_texts(
-    texts: Iterator[str], predictor: SlugPredictor, embedder: Embedder, skip_bad: bool
+    texts: Iterator[str], predictor: SlugPredictor, embedder: Opening, skip_bad: bool
 ) -> Iterator[Rows]:
     """Make rows of texts, more at a time as they go on, so that the first slug comes soon.
 
@@ -168,7 +175,7 @@ def cut(batch: list[str], faults: Mapping[int, str]) -> tuple[list[str], str | N
 
 
 def embedded(
-    embedder: Embedder, batch: Sequence[str], faults: Mapping[int, str], first: int
+    embedder: Opening, batch: Sequence[str], faults: Mapping[int, str], first: int
 ) -> Floats:
     """Embed the texts from ``first`` on, but for faults, which get no vector."""
     good = [row for row in range(first, len(batch)) if row not in faults]

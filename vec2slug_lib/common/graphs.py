@@ -40,6 +40,8 @@ def open_graph(
     else:
         options.add_session_config_entry("session.disable_quant_qdq", "1")
     if lean or keep_bytes:
+        # Waiting threads would take time from the graph that is opened beside this one.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.enable_cpu_mem_arena = False  # it takes more than is asked for
     if lean:
         options.add_session_config_entry("session.disable_prepacking", "1")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,8 +13,12 @@ from .vectors import Floats, Ints
 SPECIALS = ("<pad>", "<bos>", "<eos>", "<unk>", "-")
 PAD, BOS, EOS, UNK, HYPHEN = range(len(SPECIALS))
 FIRST = len(SPECIALS)  # the first subword
-SUBWORD = re.compile("[a-z0-9]+")
 NEVER = 1 << 20  # the "length" of a token that no slug may hold
+
+
+def is_subword(token: str) -> bool:
+    """Tell whether a slug may hold a token: letters a to z and digits, at least one."""
+    return token.isascii() and token.isalnum() and token == token.lower()
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Vocabulary:
             return strings
         if tuple(strings[:5]) != SPECIALS:
             raise Vec2SlugError(f"expected a vocabulary beginning {SPECIALS}, got {strings[:5]}")
-        lengths = np.array([len(s) if SUBWORD.fullmatch(s) else NEVER for s in strings], np.int64)
+        lengths = np.array([len(s) if is_subword(s) else NEVER for s in strings], np.int64)
         subwords = lengths[lengths < NEVER]
         if not len(subwords):
             raise Vec2SlugError("expected subwords of a-z and 0-9 in the vocabulary, got none")
