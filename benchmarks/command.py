@@ -36,19 +36,19 @@ import os, subprocess, sys, time
 began = time.perf_counter()
 process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
-print(time.perf_counter() - began, usage.ru_maxrss / 1000)
+print(time.perf_counter() - began, usage.ru_maxrss / 1024)
 sys.exit(status != 0)
 """
 
 
 def one_run(command: list[str]) -> tuple[float, float]:
-    """Seconds of a process from start to end, and the most memory that it held, in megabytes."""
+    """Seconds of a process from start to end, and the most memory that it held, in MiB."""
     launcher = [sys.executable, "-I", "-S", "-c", LAUNCH, *command]
     done = subprocess.run(launcher, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"expected {command} to succeed, but: {done.stderr}")
-    seconds, megabytes = map(float, done.stdout.split())
-    return seconds, megabytes
+    seconds, mebibytes = map(float, done.stdout.split())
+    return seconds, mebibytes
 
 
 def main() -> None:
@@ -77,11 +77,11 @@ def main() -> None:
                     runs[name].append(run)
     record = {"processor": processor(), "alone": free, "processes": {}}
     for name, measured in runs.items():
-        seconds, megabytes = (list(values) for values in zip(*measured, strict=True))
+        seconds, mebibytes = (list(values) for values in zip(*measured, strict=True))
         rival = f"{name.split(',')[0]}, torch"
         record["processes"][name] = {
             "seconds": statistics.median(seconds),
-            "megabytes": max(megabytes),
+            "mebibytes": max(mebibytes),
             "of_torch": statistics.median(seconds) / statistics.median(s for s, _ in runs[rival]),
         }
         print(name, {key: round(v, 3) for key, v in record["processes"][name].items()})

@@ -61,3 +61,17 @@ def test_the_record_of_familiarity_is_of_the_release_and_tells_embedders_apart()
         assert strange["warned"]["1"] > 0.99, name
         assert strange["warned"]["10"] > 0.999, name
     assert max(found["milliseconds_a_row"].values()) < 1
+
+
+def test_one_slug_takes_a_fraction_of_the_time_with_torch_and_little_memory():
+    found = read_json(current().data / "benchmarks" / "command.json")["processes"]
+    for name, row in found.items():
+        if not name.endswith("torch"):
+            assert row["mebibytes"] < 250, name
+            assert row["of_torch"] < 0.5, name
+
+
+def test_the_graph_of_the_embedder_loses_no_more_than_it_may():
+    found = read_json(current().data / "benchmarks" / "reader.json")
+    assert found["difference"]["token_f1"]["value"] >= -0.003
+    assert found["cosine"]["mean"] > 0.999

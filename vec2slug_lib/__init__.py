@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .experiments.run import record as record
     from .inference.index import Index as Index
     from .inference.predictor import SlugPredictor as SlugPredictor
+    from .inference.settings import SlugSettings as SlugSettings
     from .release.release import export_release as export_release
 
 switch_off()
@@ -36,6 +37,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "SlugPredictor": "inference",
+    "SlugSettings": "inference",
     "Index": "inference",
     "Vec2SlugError": "common",
     "slugify": "common",

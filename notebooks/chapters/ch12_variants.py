@@ -121,3 +121,35 @@ def int8_sentence(variants: Record) -> str:
 def signed_interval(difference: Mapping[str, float]) -> str:
     """Write a difference with its interval, to four digits."""
     return "{value:+.4f} ({low:+.4f} to {high:+.4f})".format(**difference)
+
+
+PROCESSES = {
+    "text": "a text, re-ranked",
+    "vector": "a vector, re-ranked",
+    "vector, not re-ranked": "a vector, `--fast`",
+}
+
+
+def processes_table(command: Record) -> pd.DataFrame:
+    """Set whole processes of one slug beside the same with MiniLM in torch."""
+    rows = [
+        {
+            "process": label,
+            "seconds": command["processes"][name]["seconds"],
+            "of torch's": command["processes"][name]["of_torch"],
+            "memory, MiB": f"{command['processes'][name]['mebibytes']:.0f}",
+            "torch's": f"{command['processes'][name.split(',')[0] + ', torch']['mebibytes']:.0f}",
+        }
+        for name, label in PROCESSES.items()
+    ]
+    return pd.DataFrame(rows).set_index("process")
+
+
+def reader_says(reader: Record) -> str:
+    """Say what MiniLM's graph costs beside its exact weights."""
+    cosine, difference = reader["cosine"], reader["difference"]["token_f1"]
+    return (
+        f"On {reader['rows']:,} test pages its vectors have a cosine of {cosine['mean']:.4f} to "
+        f"those of the exact weights, at least {cosine['least']:.4f}; {reader['same_slugs']:.0%} "
+        f"of the slugs are the same, and Token F1 changes by {signed_interval(difference)}."
+    )

@@ -12,7 +12,7 @@ from .beam_search import Candidate, search
 from .index import Index
 from .mbr import MBRConfig
 from .predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor
-from .settings import DecodingConfig
+from .settings import DecodingConfig, SlugSettings
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -22,5 +22,6 @@ __all__ = [
     "MBRConfig",
     "ReleaseConfig",
     "SlugPredictor",
+    "SlugSettings",
     "search",
 ]
