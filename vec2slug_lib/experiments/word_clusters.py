@@ -89,9 +89,9 @@ def word_clusters(
     frame = None if remake else _read(path, space.stamp)
     if frame is None:
         k = min(space.stamp["vocab_size"], len(space.trained_counts))
-        frame = name_clusters(space, cluster(space, k))
+        frame = _packed(name_clusters(space, cluster(space, k)))
         _write(path, frame, space.stamp)
-    return WordClusters(frame)
+    return WordClusters(_unpacked(frame))
 
 
 def word_space(preset: str) -> WordSpace:
@@ -162,7 +162,22 @@ def _read(path: Path, stamp: Row) -> pd.DataFrame | None:
 def _write(path: Path, frame: pd.DataFrame, stamp: Row) -> None:
     frame.attrs = stamp
     with atomic(path) as temporary:
-        frame.to_parquet(temporary, index=False, compression="zstd")
+        frame.to_parquet(
+            temporary, index=False, compression="zstd", compression_level=22, use_dictionary=False
+        )
+
+
+def _packed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Mark the words that stand for their cluster, instead of naming one at each word."""
+    marked = frame["word"] == frame["representative"]
+    return frame.drop(columns="representative").assign(represents=marked)
+
+
+def _unpacked(frame: pd.DataFrame) -> pd.DataFrame:
+    """Undo `_packed`."""
+    names = frame[frame["represents"]].set_index("cluster")["word"]
+    named = frame.assign(representative=frame["cluster"].map(names))
+    return named.drop(columns="represents")
 
 
 def kmeans(vectors: Floats, k: int, seed: int = SEED) -> Ints:
