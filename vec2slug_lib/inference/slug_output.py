@@ -23,17 +23,12 @@ BATCH = 10_000  # lines of a row group
 
 
 class Outcome(NamedTuple):
-    """What a job came to.
+    """What a job came to."""
 
-    Attributes:
-        rows: in all.
-        skipped: rows without a slug.
-        ties: rows whose slug hangs on scores that are level within rounding; None where rows did
-            not have to be told apart.
-    """
-
-    rows: int
-    skipped: int
+    rows: int  # in all
+    skipped: int  # rows without a slug
+    # Rows whose slug hangs on scores that are level within rounding; None where rows did not have
+    # to be told apart.
     ties: int | None
 
 

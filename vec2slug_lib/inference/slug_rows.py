@@ -22,19 +22,12 @@ from .vector_source import BLOCK, Block
 
 
 class Rows(NamedTuple):
-    """Some rows of a job.
+    """Some rows of a job."""
 
-    Attributes:
-        ids: of each row; None where rows have none.
-        keys: `row_key` of each row.
-        vectors: makes the vectors ``[n, width]`` of the rows from one number on.
-        reasons: what is wrong with a row, where that is known already, by its number.
-    """
-
-    ids: Sequence[str] | None
-    keys: Sequence[bytes]
-    vectors: Callable[[int], Array]
-    reasons: Mapping[int, str] = {}
+    ids: Sequence[str] | None  # of each row; None where rows have none
+    keys: Sequence[bytes]  # `row_key` of each row
+    vectors: Callable[[int], Array]  # makes those ``[n, width]`` of the rows from a number on
+    reasons: Mapping[int, str] = {}  # what is wrong with a row, where that is known, by its number
 
 
 class Named(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..common.errors import Vec2SlugError
 from ..common.vectors import Array, dequantise
-from .vector_source import BLOCK, Blocks, Source, guessed_id, id_text
+from .vector_source import BLOCK, Blocks, VectorSource, guessed_id, id_text
 
 SAVE = "save the vectors with np.save as one array of float32"
 OBJECTS = "an array of Python objects, such as lists of different lengths: save one of float32"
@@ -50,7 +50,7 @@ class Header(NamedTuple):
         return "integer" if self.kind.kind in "biu" else ""
 
 
-def read_npy(source: Source) -> Blocks:
+def read_npy(source: VectorSource) -> Blocks:
     """Read one array; on the disk it stays there."""
     header = _header(source.stream)
     _check(header)
@@ -76,7 +76,7 @@ def _mapped(path: Path) -> Array:
     return np.asanyarray(np.load(path, mmap_mode="r"))
 
 
-def read_npz(source: Source) -> Blocks:
+def read_npz(source: VectorSource) -> Blocks:
     """Read an array of an archive, or codes and their scales; with the ids beside them."""
     with source.in_memory() as stream, zipfile.ZipFile(stream) as archive:
         members = archive.namelist()
@@ -114,7 +114,7 @@ def _dequantised(
         yield dequantise(rows, scale.reshape(-1).astype(np.float32))
 
 
-def read_safetensors(source: Source) -> Blocks:
+def read_safetensors(source: VectorSource) -> Blocks:
     """Read a tensor of two dimensions, with the ids in one of whole numbers if it is named."""
     size = int.from_bytes(source.stream.read(8), "little")
     head = source.stream.read(min(size, LONGEST))
@@ -142,7 +142,7 @@ def read_safetensors(source: Source) -> Blocks:
     yield from _blocks(source, _slices(vectors), _slices(tensor(key)) if key else None)
 
 
-def _data(source: Source, start: int) -> Array:
+def _data(source: VectorSource, start: int) -> Array:
     """Return the bytes behind a header, on the disk if they are there."""
     if source.path:
         return np.memmap(source.path, np.uint8, "r")[start:]
@@ -199,7 +199,7 @@ def _check(header: Header) -> None:
         raise Vec2SlugError(f"got an array of shape {shape}, without at least one row of numbers")
 
 
-def _chosen(source: Source, what: str, arrays: dict[str, Header]) -> tuple[str, str | None]:
+def _chosen(source: VectorSource, what: str, arrays: dict[str, Header]) -> tuple[str, str | None]:
     """Choose the array of vectors, and that of ids, among named ones."""
     tables = [n for n, header in arrays.items() if len(header.shape) == 2 and header.numbers]
     floats = [name for name in tables if arrays[name].numbers == "float"]
@@ -236,7 +236,9 @@ def _pieces(stream: IO[bytes], header: Header) -> Iterator[Array]:
         yield from _slices(np.frombuffer(data, kind).reshape(shape, order="F" if fortran else "C"))
 
 
-def _blocks(source: Source, vectors: Iterator[Array], ids: Iterator[Array] | None = None) -> Blocks:
+def _blocks(
+    source: VectorSource, vectors: Iterator[Array], ids: Iterator[Array] | None = None
+) -> Blocks:
     """Make blocks of rows and of their ids, which are cut alike."""
     first = 0
     for rows in vectors:

@@ -27,7 +27,7 @@ from ..common.errors import Vec2SlugError
 from ..common.vectors import Array
 from .familiarity import codes_in, spread
 from .vector_arrays import SAVE, TORCH, read_npy, read_npz, read_safetensors
-from .vector_source import Ahead, Block, Blocks, Source
+from .vector_source import Ahead, Block, Blocks, VectorSource
 from .vector_text import read_text
 
 HEAD = 512  # bytes that tell what a file is
@@ -46,7 +46,7 @@ class Kind(NamedTuple):
 
     name: str
     start: bytes  # a regular expression
-    read: Callable[[Source], Blocks] | None = None
+    read: Callable[[VectorSource], Blocks] | None = None
     advice: str = SAVE
 
 
@@ -71,7 +71,7 @@ class VectorTable:
         with self._open, _naming(self._name):
             stream = self._open.enter_context(path.open("rb")) if path else sys.stdin.buffer
             on_disk = path if path and path.is_file() else None
-            source = Source(stream, on_disk, column, id_column, skip_bad)
+            source = VectorSource(stream, on_disk, column, id_column, skip_bad)
             blocks = _read(source, self._open)
             self._open.callback(blocks.close)
             first = next(blocks)
@@ -152,7 +152,7 @@ def _naming(path: Path | str) -> Iterator[None]:
         raise Vec2SlugError(f"expected vectors in {path}, but: {said}") from error
 
 
-def _read(source: Source, opened: ExitStack) -> Blocks:
+def _read(source: VectorSource, opened: ExitStack) -> Blocks:
     """Read a file as what it is, after it is unpacked if it is packed."""
     head = source.stream.read(HEAD)
     source.stream = io.BufferedReader(Ahead(head, source.stream))
@@ -166,10 +166,10 @@ def _read(source: Source, opened: ExitStack) -> Blocks:
     return kind.read(source)
 
 
-def _table(name: str) -> Callable[[Source], Blocks]:
+def _table(name: str) -> Callable[[VectorSource], Blocks]:
     """Return a reader of `vector_tables`, which needs pyarrow."""
 
-    def read(source: Source) -> Blocks:
+    def read(source: VectorSource) -> Blocks:
         try:
             tables = import_module(".vector_tables", __package__)
         except ImportError as error:

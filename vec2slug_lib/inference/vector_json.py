@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..common.errors import Vec2SlugError
-from .vector_source import Row, Source, guessed_id, listed
+from .vector_source import Row, VectorSource, guessed_id, listed
 
 PIECE = 1 << 17  # characters that are read at a time
 # Keys under which services and databases put a vector, or what holds it; the first counts.
@@ -32,7 +32,7 @@ def split_numbers(text: str) -> Iterator[float]:
     return map(float, inner.replace(",", " ").split())
 
 
-def read_list(source: Source, text: IO[str]) -> Iterator[Row]:
+def read_list(source: VectorSource, text: IO[str]) -> Iterator[Row]:
     """Read a list of vectors, or of what holds them; a list of numbers is one vector."""
     finder, numbers = Finder(source), list[float]()
     for row, element in enumerate(elements(text)):
@@ -46,7 +46,7 @@ def read_list(source: Source, text: IO[str]) -> Iterator[Row]:
         yield from finder.rows(numbers)
 
 
-def read_objects(source: Source, text: IO[str]) -> Iterator[Row]:
+def read_objects(source: VectorSource, text: IO[str]) -> Iterator[Row]:
     """Read JSON lines, or one object on one line or several."""
     finder, lines = Finder(source), filter(str.strip, text)
     first = next(lines)
@@ -100,7 +100,7 @@ class Finder:
     Where a vector should be and is not, what is wrong comes in its place.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: VectorSource) -> None:
         self.source = source
         self._keys: list[str] = []  # of the object that was last seen
         self._vectors = self._ids = ""  # the keys of the vector and the id last seen

@@ -28,15 +28,10 @@ IDS = ("id", "_id", "ids", "uuid", "key", "keys", "custom_id")
 
 
 class Block(NamedTuple):
-    """Rows of a file, one behind the other.
+    """Rows of a file, one behind the other."""
 
-    Attributes:
-        ids: a text for each row; None if the file has none.
-        vectors: ``[n, width]``, of the file's own kind of numbers; a row that is none is NaN.
-    """
-
-    ids: list[str] | None
-    vectors: Array
+    ids: list[str] | None  # a text for each row; None if the file has none
+    vectors: Array  # [n, width], of the file's own kind of numbers; a row that is none is NaN
 
 
 Blocks = Generator[Block, None, None]
@@ -63,7 +58,7 @@ class Ahead(io.RawIOBase):
 
 
 @dataclass
-class Source:
+class VectorSource:
     """A file that is read, and what its reader says of it.
 
     Attributes:

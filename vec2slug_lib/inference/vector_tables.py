@@ -13,12 +13,12 @@ import pyarrow.ipc
 from ..common.errors import Vec2SlugError
 from ..common.parquet import open_parquet
 from ..common.vectors import Array
-from .vector_source import BLOCK, Blocks, Source, guessed_id, id_text, wrong_width
+from .vector_source import BLOCK, Blocks, VectorSource, guessed_id, id_text, wrong_width
 
 LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
-def read_parquet(source: Source) -> Blocks:
+def read_parquet(source: VectorSource) -> Blocks:
     """Read a column of lists of a parquet file."""
     with source.in_memory() as stream, open_parquet(stream) as file:
         source.rows = file.metadata.num_rows
@@ -27,7 +27,7 @@ def read_parquet(source: Source) -> Blocks:
         yield from _blocks(source, batches, column, key)
 
 
-def read_arrow_file(source: Source) -> Blocks:
+def read_arrow_file(source: VectorSource) -> Blocks:
     """Read a column of lists of an Arrow file, which Feather is too."""
     with pa.memory_map(str(source.path)) if source.path else source.in_memory() as stream:
         file = pa.ipc.open_file(stream)
@@ -37,13 +37,13 @@ def read_arrow_file(source: Source) -> Blocks:
         yield from _blocks(source, batches, column, key)
 
 
-def read_arrow_stream(source: Source) -> Blocks:
+def read_arrow_stream(source: VectorSource) -> Blocks:
     """Read a column of lists of Arrow batches, one behind the other."""
     batches = pa.ipc.open_stream(source.stream)
     yield from _blocks(source, batches, *_chosen(source, batches.schema))
 
 
-def _chosen(source: Source, schema: pa.Schema) -> tuple[str, str | None]:
+def _chosen(source: VectorSource, schema: pa.Schema) -> tuple[str, str | None]:
     """Choose the column of vectors, and that of ids, of different names."""
     lists = {name: kind for name in schema.names if (kind := _numbers(schema, name))}
     floats = [name for name, kind in lists.items() if pa.types.is_floating(kind)]
@@ -64,7 +64,7 @@ def _numbers(schema: pa.Schema, name: str) -> Any:
 
 
 def _blocks(
-    source: Source, batches: Iterable[pa.RecordBatch], column: str, key: str | None
+    source: VectorSource, batches: Iterable[pa.RecordBatch], column: str, key: str | None
 ) -> Blocks:
     """Make blocks of the rows of batches, which may be longer."""
     first = width = 0

@@ -16,14 +16,14 @@ import numpy as np
 
 from ..common.errors import Vec2SlugError
 from .vector_json import CLOSE, read_list, read_objects, split_numbers
-from .vector_source import IDS, Ahead, Blocks, Row, Source, guessed_id, listed
+from .vector_source import IDS, Ahead, Blocks, Row, VectorSource, guessed_id, listed
 
 HEAD = 1 << 16  # bytes that tell what a text is
 LABELS = ("index", "row", "", "unnamed: 0", *IDS)  # names of a column of numbers that are none
 BRACKETED = re.compile(r"\s*[\[{(]\s*[-+.\dnN]")
 
 
-def read_text(source: Source) -> Blocks:
+def read_text(source: VectorSource) -> Blocks:
     """Read the vectors of a text.
 
     Raises:
@@ -37,7 +37,7 @@ def read_text(source: Source) -> Blocks:
     yield from source.gather(_rows(source, text, head))
 
 
-def _rows(source: Source, text: IO[str], head: str) -> Iterator[Row]:
+def _rows(source: VectorSource, text: IO[str], head: str) -> Iterator[Row]:
     """Yield the rows of a text that begins with ``head``."""
     first = head.split("\n", 1)[0].rstrip("\r, ")
     if BRACKETED.match(first) and (first[-1] in CLOSE or first == head):
@@ -51,7 +51,7 @@ def _rows(source: Source, text: IO[str], head: str) -> Iterator[Row]:
     return _read_delimited(source, text, first)
 
 
-def _read_delimited(source: Source, text: IO[str], first: str) -> Iterator[Row]:
+def _read_delimited(source: VectorSource, text: IO[str], first: str) -> Iterator[Row]:
     """Read columns of numbers, or a column of bracketed vectors, with or without a header.
 
     Columns without a header are called 1, 2 and so on.
@@ -68,7 +68,7 @@ def _read_delimited(source: Source, text: IO[str], first: str) -> Iterator[Row]:
 
 
 def _bracketed(
-    source: Source, names: list[str], named: bool, data: list[str], lines: Iterable[list[str]]
+    source: VectorSource, names: list[str], named: bool, data: list[str], lines: Iterable[list[str]]
 ) -> Iterator[Row]:
     """Read a column of bracketed vectors."""
     vectors = [names[column] for column, cell in enumerate(data) if BRACKETED.match(cell)]
@@ -84,7 +84,7 @@ def _bracketed(
 
 
 def _numeric(
-    source: Source, names: list[str], named: bool, data: list[str], lines: Iterable[list[str]]
+    source: VectorSource, names: list[str], named: bool, data: list[str], lines: Iterable[list[str]]
 ) -> Iterator[Row]:
     """Read columns of numbers; labels may stand among them, if they are called so."""
     if source.id_column and source.id_column not in names:
