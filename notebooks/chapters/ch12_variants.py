@@ -126,7 +126,7 @@ def signed_interval(difference: Mapping[str, float]) -> str:
 PROCESSES = {
     "text": "a text, re-ranked",
     "vector": "a vector, re-ranked",
-    "vector, not re-ranked": "a vector, `--fast`",
+    "vector, not re-ranked": "a vector, not re-ranked",
 }
 
 
