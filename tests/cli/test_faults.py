@@ -166,7 +166,7 @@ def test_whatever_is_raised_is_one_line(capsys, tmp_path, monkeypatch, command, 
     def fail(*_, **__):
         raise error
 
-    module = door.__package__ + (".main" if command == "slugs" else f".{_module(command)}")
+    module = f"{door.__package__}.{'slugs' if command == 'slugs' else _module(command)}"
     monkeypatch.setattr(f"{module}.{command}", fail)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     found, lines = told(capsys, COMMANDS[command])

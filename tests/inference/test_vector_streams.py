@@ -93,7 +93,7 @@ def test_without_pyarrow_the_extra_is_named(file, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "vec2slug_lib.inference.vector_tables", raising=False)
     for kind in ("parquet", "Arrow file", "Arrow stream"):
-        with pytest.raises(Vec2SlugError, match=r"pip install vec2slug\[corpus\]$"):
+        with pytest.raises(Vec2SlugError, match=r'pip install "vec2slug\[files\]"$'):
             open_vectors(file(READ[kind]))
 
 

@@ -295,7 +295,7 @@ def decoder_of(run: Run) -> tuple[Decoder, list[str]]:
 
 
 def configuration() -> dict[str, Any]:
-    """Return the project's decoding as a table row, without the list of stopwords."""
+    """Return the project's decoding as a table row, without its lists of words."""
     settings = asdict(DecodingConfig())
-    settings.pop("stopwords")
+    del settings["stopwords"], settings["dropped"]
     return settings

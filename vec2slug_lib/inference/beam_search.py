@@ -301,7 +301,7 @@ class _Search:
         sound = list(map(sound_word, parts)) if config.sound_words else parts
         left = [word for word in sound if word not in config.dropped]
         enough = len(left) >= config.min_words
-        return "-".join(left or sound), enough and sound == parts
+        return "-".join(left or sound[: config.max_words]), enough and sound == parts
 
     def _grow(self, others: _Extensions) -> None:
         """Replace rows by their extensions."""
