@@ -39,8 +39,9 @@ from vec2slug_lib.common.vectors import dequantise
 from vec2slug_lib.common.workspace import current
 from vec2slug_lib.data.split import cluster, leak_report, select, split_clusters
 from vec2slug_lib.embedding import base, job
-from vec2slug_lib.inference.bulk import write_slugs
 from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.slug_file import write_slugs
+from vec2slug_lib.inference.slug_rows import rows_of_array
 from vec2slug_lib.model.tokenizer import encode, save_tokenizer, train_bpe
 from vec2slug_lib.release.release import export_graphs, model_json
 
@@ -250,7 +251,8 @@ def inference(inputs: Inputs, out: Path) -> Work:
         np.load(inputs.folder / VECTORS, mmap_mode="r"),
     )
     bar = tqdm(total=len(vectors), desc="slugs", unit="slug", mininterval=5)
-    return lambda: write_slugs(predictor, vectors, out / "slugs.jsonl", [], progress=bar.update)
+    rows, made_of = rows_of_array(vectors, predictor.config.input_dim), {"model": "release"}
+    return lambda: write_slugs(predictor, rows, out / "slugs.jsonl", made_of, progress=bar.update)
 
 
 # What starts a step (it imports and opens; only the work is timed), and what the step reads.

@@ -32,15 +32,6 @@ from vec2slug_lib.inference.vector_source import id_text
 TELL = ("npy", "npz", "parquet", "Arrow file", "safetensors")  # how many rows they have
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(content, name="vectors"):
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return tmp_path / name
-
-    return write
-
-
 def blocks_of(path, **options):
     with open_vectors(path, **options) as opened:
         return list(opened), opened

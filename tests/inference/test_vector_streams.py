@@ -20,15 +20,6 @@ from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.inference.vector_files import open_vectors, read_vectors
 
 
-@pytest.fixture
-def file(tmp_path):
-    def write(content, name="vectors"):
-        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-        return tmp_path / name
-
-    return write
-
-
 @contextmanager
 def piped(content):
     """A pipe that is written to by a thread, as its path."""

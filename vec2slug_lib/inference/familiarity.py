@@ -89,7 +89,7 @@ class Inspector:
     def __init__(self, training: TrainingVectors | None, embedder: str) -> None:
         self.training, self.embedder = training, embedder or "the model's embedder"
         self._distances: deque[float] = deque(maxlen=INSPECTED)
-        self._warned: set[str] = set()
+        self._warned_of_embedder = self._warned_of_language = False  # once is enough
         self.rows = self.strange_rows = self.texts = self.foreign_texts = 0  # that were looked at
 
     def inspect(self, rows: Any) -> Any:
@@ -109,11 +109,13 @@ class Inspector:
         foreign = [text for text in texts if not looks_english(text)]
         self.texts += len(texts)
         self.foreign_texts += len(foreign)
-        if foreign:
-            self._warn(
+        if foreign and not self._warned_of_language:
+            self._warned_of_language = True
+            warnings.warn(
                 "expected English text, got what does not look it, such as "
                 f"{foreign[0].strip()[:40]!r}: model and embedder have learnt from English pages "
-                "alone; for another language train both, see vec2slug paper --help"
+                "alone; for another language train both, see vec2slug paper --help",
+                stacklevel=3,
             )
 
     def summary(self) -> list[str]:
@@ -146,22 +148,20 @@ class Inspector:
         found = training.distances(sample)
         self.rows += len(found)
         self.strange_rows += int((found > training.limit).sum())
+        if self._warned_of_embedder:  # the share of the last rows is asked for no more
+            return
         self._distances.extend(found.tolist())
         distances = np.array(self._distances)
         if distances.size and (distances > training.limit).mean() > STRANGERS:
-            self._warn(
+            self._warned_of_embedder = True
+            warnings.warn(
                 f"expected vectors of {self.embedder}, got what looks like another embedder's, "
                 "whose slugs are nonsense: their distance from the training vectors is "
                 f"{np.median(distances):.3g} (median of {len(distances)} rows), where "
                 f"{self.embedder} has about 1 and hardly ever more than {training.limit:.2g}; "
-                "another embedder needs a model of its own, see vec2slug paper --help"
+                "another embedder needs a model of its own, see vec2slug paper --help",
+                stacklevel=4,
             )
-
-    def _warn(self, message: str) -> None:
-        kind = message.split(",")[0]
-        if kind not in self._warned:  # once is enough
-            self._warned.add(kind)
-            warnings.warn(message, stacklevel=5)
 
 
 def spread(rows: Array) -> Array:
