@@ -18,7 +18,7 @@ from tiny_notebook import BODY, PARAMETERS, traces, written
 from vec2slug_lib.cli.main import main
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.workspace import current, use
-from vec2slug_lib.experiments.sweep import cell_name, grid, sweep
+from vec2slug_lib.experiments.sweep import NO_PORT, PAPERMILL, cell_name, grid, sweep
 
 
 @pytest.fixture
@@ -179,6 +179,19 @@ def test_a_sweep_that_was_killed_goes_on(tmp_path):
     assert traces(folder) == [10, 16, 16, 20]
     assert pd.read_parquet(tmp_path / "out/sweep.parquet")["cap"].tolist() == [10, 16, 20]
     assert not list((tmp_path / "out").glob(".running*"))
+
+
+def test_a_kernel_whose_port_was_taken_starts_again(notebook, tmp_path, monkeypatch):
+    taken = f"""
+import pathlib, sys
+if not (first := pathlib.Path({str(tmp_path / "first")!r})).exists():
+    first.touch()
+    sys.exit("RuntimeError: {NO_PORT} to kernel_info")
+"""
+    monkeypatch.setattr("vec2slug_lib.experiments.sweep.PAPERMILL", taken + PAPERMILL)
+    found = sweep(notebook, [{"cap": 10, "folder": str(tmp_path)}], tmp_path / "out")
+    assert (tmp_path / "first").exists()
+    assert len(found.table) == 1 and not found.failed
 
 
 def test_a_folder_of_another_notebook_is_refused(notebook, tmp_path):

@@ -40,6 +40,8 @@ import os, runpy, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
 runpy.run_module("papermill", run_name="__main__", alter_sys=True)
 """
+# Ports of a kernel are chosen before it opens them, so another program may be quicker.
+NO_PORT = "Kernel died before replying"
 # A value in quotes or brackets, else up to the next comma.
 VALUE = re.compile(r"""("[^"]*"|'[^']*'|\[.*?\]|[^,]*)(?:,|$)""")
 Cell = dict[str, Any]  # a value for each swept parameter
@@ -210,14 +212,9 @@ def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
     command = [sys.executable, "-c", PAPERMILL, str(notebook), str(scratch)]
     command += ["--no-progress-bar", "--cwd", str(notebook.parent), "-y", yaml.safe_dump(cell)]
     env = {"OMP_NUM_THREADS": str(cores_each(jobs)), **os.environ}
-    read, write = os.pipe()  # nothing is ever written
-    try:
-        done = subprocess.run(
-            command, env=env, stdin=read, capture_output=True, text=True, check=False
-        )
-    finally:
-        os.close(read)
-        os.close(write)
+    done = _papermill(command, env)
+    if NO_PORT in done.stderr:
+        done = _papermill(command, env)
     if done.returncode == 0:
         failure.unlink(missing_ok=True)
         scratch.replace(target)
@@ -225,6 +222,17 @@ def _run(notebook: Path, out: Path, jobs: int, cell: Cell) -> str:
     if scratch.is_file():
         scratch.replace(failure)
     return (done.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def _papermill(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    read, write = os.pipe()  # nothing is ever written
+    try:
+        return subprocess.run(
+            command, env=env, stdin=read, capture_output=True, text=True, check=False
+        )
+    finally:
+        os.close(read)
+        os.close(write)
 
 
 def _write_table(
