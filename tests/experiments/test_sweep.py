@@ -191,7 +191,8 @@ if not (first := pathlib.Path({str(tmp_path / "first")!r})).exists():
     monkeypatch.setattr("vec2slug_lib.experiments.sweep.PAPERMILL", taken + PAPERMILL)
     found = sweep(notebook, [{"cap": 10, "folder": str(tmp_path)}], tmp_path / "out")
     assert (tmp_path / "first").exists()
-    assert len(found.table) == 1 and not found.failed
+    assert len(found.table) == 1
+    assert not found.failed
 
 
 def test_a_folder_of_another_notebook_is_refused(notebook, tmp_path):
