@@ -57,8 +57,8 @@ def articles_says(articles: pd.DataFrame) -> str:
         return f"On all {count} articles the playground names the slug of the command line."
     return (
         f"The playground names the slug of the command line on {same[0]} of the {count} articles "
-        f"where it has the vector, as under *Example*, and on {same[1]} where it reads the text, "
-        "as under *Text*. The last column of the table has the causes."
+        f"where it has the vector, as under “Example”, and on {same[1]} where it reads the text, "
+        "as under “Text”. The last column of the table has the causes."
     )
 
 

@@ -18,6 +18,7 @@ from vec2slug_lib.evaluation.baselines import (
     nearest_slug,
     nearest_words,
     random_slug,
+    rank_words,
     word_vote,
 )
 
@@ -187,7 +188,7 @@ def test_re_ranked_vote_takes_the_best_of_eight():
     slugs = ["-".join(rng.choice(list("abcdefghijkl"), 4, replace=False)) for _ in range(40)]
     query = known.vectors[:1]
     tally = Tally.of(slugs, np.sort(train @ query[0])[::-1])
-    ranked = tally.ranked(tally.votes)
+    ranked = rank_words(tally.votes)
     candidates = tally.candidates(ranked)
     assert candidates[0] == tally.slug(ranked[: tally.count])
     assert len(set(candidates)) == len(candidates) <= 8

@@ -51,7 +51,10 @@ def write_json(
         ValueError: there is one, and they are not allowed.
     """
     with atomic(path) as temporary:
-        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=allow_nan)
+        marks = None if indent else (",", ":")
+        text = json.dumps(
+            value, indent=indent, separators=marks, ensure_ascii=False, allow_nan=allow_nan
+        )
         temporary.write_text(text + "\n", encoding="utf-8")
 
 

@@ -78,7 +78,7 @@ def knn_vote(
         Vec2SlugError: shapes do not fit together, there is no training row, or ``k`` is below 1.
     """
     tallies = (Tally.of(*near) for near in neighbours(train_vectors, train_slugs, queries, k))
-    return [tally.slug(tally.ranked(tally.votes)[: tally.count]) for tally in tallies]
+    return [tally.slug(rank_words(tally.votes)[: tally.count]) for tally in tallies]
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def word_vote(
         tally = Tally.of(slugs, cosines)
         own = known.vectors[[rows[word] for word in tally.votes]] @ query
         bonus = dict(zip(tally.votes, (WORD_WEIGHT * own).tolist(), strict=True))
-        ranked = tally.ranked({word: votes + bonus[word] for word, votes in tally.votes.items()})
+        ranked = rank_words({word: votes + bonus[word] for word, votes in tally.votes.items()})
         pages.append(tally.candidates(ranked) if embed else [tally.slug(ranked[: tally.count])])
         expected.append([expected_f1(slug, tally.votes, tally.length) for slug in pages[-1]])
     return _best(pages, expected, queries, embed)
@@ -178,10 +178,6 @@ class Tally:
         """Words of the slug to elect."""
         return min(max(round(self.length), MIN_WORDS), MAX_WORDS)
 
-    def ranked(self, scores: Mapping[str, float]) -> list[str]:
-        """Sort the words by a score, the best first; ties go to the word met first."""
-        return sorted(scores, key=lambda word: -scores[word])
-
     def slug(self, elected: Sequence[str]) -> str:
         """Join words in the order that they have in the neighbours' slugs."""
         return "-".join(sorted(elected, key=lambda word: self.places[word]))
@@ -198,6 +194,11 @@ class Tally:
         choices += [[*head, *spare[:2]], [*head, *last[1:], *spare[:1]]]
         enough = [choices[0], *(choice for choice in choices if len(choice) >= MIN_WORDS)]
         return list(dict.fromkeys(map(self.slug, enough)))
+
+
+def rank_words(scores: Mapping[str, float]) -> list[str]:
+    """Sort words by a score, the best first; ties go to the word met first."""
+    return sorted(scores, key=lambda word: -scores[word])
 
 
 def _choices(ranked: Sequence[str]) -> list[str]:
