@@ -31,7 +31,7 @@ from vec2slug_lib.common.vectors import Doubles, Floats, check_vectors
 from vec2slug_lib.data import dataset
 from vec2slug_lib.embedding.wordpiece import weights_folder
 from vec2slug_lib.inference.familiarity import STRANGERS, TrainingVectors
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.inference.vector_files import read_vectors
 from vec2slug_lib.release.training_vectors import held_out_distances
 

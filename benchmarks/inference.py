@@ -41,7 +41,8 @@ from variants import known_qualities, measure_variants
 from vec2slug_lib.common.vocabulary import Vocabulary
 from vec2slug_lib.data import dataset
 from vec2slug_lib.inference.beam_search import search
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor, graph_path
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL, ReleaseConfig, graph_path
 from vec2slug_lib.inference.steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, open_session
 from vec2slug_lib.release.release import ensure_graphs, export_graphs
 

@@ -26,7 +26,8 @@ from vec2slug_lib.data import dataset
 from vec2slug_lib.data.examples import example_vectors, load_examples
 from vec2slug_lib.embedding.minilm_graph import reader_folder
 from vec2slug_lib.embedding.registry import open_embedder
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.release.browser import collect
 
 ROOT = Path(__file__).parents[1]

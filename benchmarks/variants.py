@@ -25,7 +25,8 @@ from tqdm import tqdm
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.files import file_sha256, read_json
 from vec2slug_lib.inference import mbr
-from vec2slug_lib.inference.predictor import Precision, SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import Precision
 
 ROUNDS = 5
 WEIGHTS = "model.safetensors"

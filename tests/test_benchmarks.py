@@ -13,7 +13,7 @@ from plain_beam_search import configs, models, plain_search, usable, vocabularie
 from vec2slug_lib.common.files import read_json
 from vec2slug_lib.common.workspace import current
 from vec2slug_lib.inference.familiarity import TrainingVectors
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from plain_search import PlainSearch

@@ -29,6 +29,8 @@ INFERENCE_LOADS = {
     "common.workspace", "inference", "inference.scores", "inference.settings",
     "inference.beam_search", "inference.mbr", "inference.steppers", "inference.predictor",
     "inference.index", "inference.rows", "inference.familiarity", "inference.unique",
+    "inference.release_folder", "inference.text_words", "inference.text_model",
+    "inference.grounding", "inference.text_search",
 }  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from vec2slug_lib.data.dataset import Dataset
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.inference.bulk import SlugJob, _predictor
 from vec2slug_lib.inference.index import Index
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.inference.steppers import GRAPHS
 from vec2slug_lib.release.browser import collect
 from vec2slug_lib.release.standalone import TAIL

@@ -21,7 +21,7 @@ import pytest
 from vec2slug_lib import SlugPredictor, __version__, open_embedder
 from vec2slug_lib.data import dataset
 from vec2slug_lib.embedding.minilm_graph import reader_folder
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.release import ensure_graphs
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 from vec2slug_lib.embedding.minilm_graph import reader_folder
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.release.browser import collect
 
 LOGGER = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from chapters.report import listed, within
 from vec2slug_lib import SlugPredictor
 from vec2slug_lib.evaluation import intervals
 from vec2slug_lib.evaluation.metrics import token_overlap
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, TextEmbedder
+from vec2slug_lib.inference.predictor import TextEmbedder
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 
 GROUPS = 10
 DRAWS = 60

@@ -17,7 +17,8 @@ from vec2slug_lib.inference.familiarity import (
     TrainingVectors,
     codes_in,
 )
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.release.training_vectors import write_training_vectors
 
 WIDTH = 24

@@ -23,12 +23,8 @@ from vec2slug_lib.experiments.score import mbr_slugs
 from vec2slug_lib.inference.beam_search import search
 from vec2slug_lib.inference.familiarity import codes_in
 from vec2slug_lib.inference.index import Index
-from vec2slug_lib.inference.predictor import (
-    DEFAULT_MODEL,
-    WEIGHTS,
-    ReleaseConfig,
-    SlugPredictor,
-)
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL, WEIGHTS, ReleaseConfig
 from vec2slug_lib.model.decoder import CachedDecoder
 from vec2slug_lib.model.weights import read_weights
 from vec2slug_lib.release.release import ensure_graphs, load_release

@@ -14,7 +14,7 @@ from plain_beam_search import configs, plain_search, vocabularies
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.vocabulary import BOS, EOS, HYPHEN
 from vec2slug_lib.inference.beam_search import search
-from vec2slug_lib.inference.predictor import ReleaseConfig
+from vec2slug_lib.inference.release_folder import ReleaseConfig
 from vec2slug_lib.inference.steppers import AheadStepper, CachedStepper, open_session
 from vec2slug_lib.model.decoder import CachedDecoder, Decoder, DecoderConfig
 from vec2slug_lib.model.weights import dequantised, folded_state, quantised

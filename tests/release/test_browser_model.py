@@ -19,7 +19,8 @@ from vec2slug_lib.common.workspace import current
 from vec2slug_lib.data import dataset
 from vec2slug_lib.data.examples import load_examples
 from vec2slug_lib.embedding.registry import open_embedder
-from vec2slug_lib.inference.predictor import DEFAULT_MODEL, SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.release.browser import RUNTIME, collect
 
 PAGE = "notebooks/13_playground.html"

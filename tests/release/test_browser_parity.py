@@ -33,7 +33,8 @@ from vec2slug_lib.common.vocabulary import SPECIALS
 from vec2slug_lib.embedding.wordpiece import MAX_TOKENS, tokenizer_path
 from vec2slug_lib.inference.beam_search import Candidate, search
 from vec2slug_lib.inference.mbr import MBRConfig, expected_scores, rerank
-from vec2slug_lib.inference.predictor import ReleaseConfig, SlugPredictor
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import ReleaseConfig
 from vec2slug_lib.inference.steppers import GRAPHS
 from vec2slug_lib.release.browser import settings as browser_settings
 

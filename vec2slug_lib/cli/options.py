@@ -18,7 +18,7 @@ SILENT = 100  # rows that need no bar
 
 if TYPE_CHECKING:
     from ..evaluation.llm_baseline import Answer, ChatSlugs
-    from ..inference.predictor import Precision
+    from ..inference.release_folder import Precision
 
 
 def progress_bar(total: int | None) -> Any:
@@ -40,7 +40,7 @@ def make_graphs(folder: Path, precision: Precision) -> None:
     Raises:
         Vec2SlugError: the graph is not there, and torch, which makes it, is not installed.
     """
-    from ..inference.predictor import lacks_graph
+    from ..inference.release_folder import lacks_graph
     from ..inference.steppers import PLAIN
 
     if not lacks_graph(folder, precision):

@@ -197,7 +197,7 @@ def generate(argv: Sequence[str]) -> int:
 
 def generate_options(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the options of :func:`generate`."""
-    from ..inference.predictor import DEFAULT_MODEL
+    from ..inference.release_folder import DEFAULT_MODEL
 
     parser = argparse.ArgumentParser("vec2slug generate", description=generate.__doc__)
     parser.add_argument("input", type=Path, help="parquet file, or a folder of them")

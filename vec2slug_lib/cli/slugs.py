@@ -21,7 +21,8 @@ from ..common.files import file_sha256
 from ..common.vectors import Floats
 from ..embedding.base import text_fault
 from ..embedding.registry import DEFAULT, find_embedder, open_embedder
-from ..inference.predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor, graph_path
+from ..inference.predictor import SlugPredictor
+from ..inference.release_folder import DEFAULT_MODEL, ReleaseConfig, graph_path
 from ..inference.settings import SlugSettings
 from ..inference.slug_output import (
     Line,
@@ -162,7 +163,8 @@ def rows_of_texts(
         batch, wrong = (batch, None) if skip_bad else cut(batch, faults)
         predictor.inspector.read([text for row, text in enumerate(batch) if row not in faults])
         keys = [row_key(text.strip().encode(errors="surrogatepass")) for text in batch]
-        yield Rows(None, keys, partial(embedded, embedder, batch, faults), faults)
+        known = batch if predictor.text_model else None
+        yield Rows(None, keys, partial(embedded, embedder, batch, faults), faults, known)
         count, size = count + len(batch), min(2 * size, MOST_TEXTS)
         if wrong:
             raise Vec2SlugError(f"expected a text in row {count}, but it {wrong}")
@@ -196,8 +198,9 @@ def write_file(
         "graph_sha256": graph_path(options.model, options.precision),
         **({"index_sha256": options.index / "pairs.parquet"} if options.index else {}),
     }
-    job = {name: file_sha256(path) for name, path in made_of.items()}
+    job: dict[str, object] = {name: file_sha256(path) for name, path in made_of.items()}
     job["embedder"] = predictor.embedder.key if predictor.embedder else ""
+    job["texts"] = bool(options.texts and predictor.text_model)
     return write_slugs(predictor, rows, options.out, job, options.top_k, progress, options.skip_bad)
 
 
@@ -268,6 +271,9 @@ def slug_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
     parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
     parser.add_argument("--fast", action="store_true", help="do not re-rank by similarity")
+    parser.add_argument(
+        "--vector-only", action="store_true", help="texts count by their vectors alone"
+    )
     parser.add_argument("--index", type=Path, help="data folder: its nearest pages are evidence")
     add_settings(parser)
     options = parser.parse_args(argv)
@@ -332,7 +338,7 @@ def open_index(folder: Path | None) -> Index | None:
 def open_predictor(options: argparse.Namespace, few: bool) -> SlugPredictor:
     """Open a release with what the options ask of its slugs."""
     make_graphs(options.model, options.precision)
-    return SlugPredictor.from_dir(
+    predictor = SlugPredictor.from_dir(
         options.model,
         options.precision,
         open_index(options.index),
@@ -340,3 +346,6 @@ def open_predictor(options: argparse.Namespace, few: bool) -> SlugPredictor:
         settings=settings_of(options),
         lean=few,
     )
+    if options.vector_only:
+        predictor.text_model = None
+    return predictor

@@ -11,7 +11,8 @@ It knows only `common`.
 from .beam_search import Candidate, search
 from .index import Index
 from .mbr import MBRConfig
-from .predictor import DEFAULT_MODEL, ReleaseConfig, SlugPredictor
+from .predictor import SlugPredictor
+from .release_folder import DEFAULT_MODEL, ReleaseConfig
 from .settings import DecodingConfig, SlugSettings
 
 __all__ = [

@@ -30,7 +30,8 @@ from ..common.jobs import one_writer, open_job
 from ..common.parallel import Engine, processes
 from ..common.parquet import open_parquet
 from ..common.vectors import Array
-from .predictor import DEFAULT_MODEL, Precision, SlugPredictor, graph_path
+from .predictor import SlugPredictor
+from .release_folder import DEFAULT_MODEL, Precision, graph_path
 from .rows import reason_of
 
 ROWS = 4096  # of vectors in memory

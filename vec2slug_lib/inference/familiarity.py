@@ -19,6 +19,7 @@ from ..common.english import looks_english
 from ..common.errors import Vec2SlugError
 from ..common.files import check_file, known_hash
 from ..common.vectors import Array, Doubles, Floats, as_array, unit_rows
+from .rows import Page
 
 TRAINING_VECTORS = "training_vectors.npz"  # in a release: what it knows of them
 INSPECTED = 1_000  # rows of a job that are looked at
@@ -132,7 +133,7 @@ class Inspector:
     def _passing(self, rows: Iterable[Any]) -> Iterator[Any]:
         """Yield rows as they come, looking at each on the way."""
         for number, row in enumerate(rows):
-            sample = as_array(row)[None]
+            sample = as_array(row.vector if isinstance(row, Page) else row)[None]
             if number < INSPECTED:
                 refuse_codes(sample)
             self._look(sample)

@@ -178,22 +178,43 @@ def expected_scores(
         logits: of the bag-of-words head, ``[N, V]``; without one its weight is the candidates'.
         neighbours: word probabilities by the nearest known slugs, if there is an index.
     """
-    others = config.neighbour_weight if neighbours is not None else 0.0
-    own = (1 - others) * (config.candidate_weight if logits is not None else 1)
     expected = []
     for i, candidates in enumerate(pages):
-        slugs = [candidate.slug for candidate in candidates]
-        weights = softmax_weights([c.score for c in candidates], config.temperature)
-        voted = slug_word_probabilities(slugs, weights.tolist())
-        parts: list[tuple[float, WordProbabilities]] = [(own, voted)]
-        if logits is not None:
-            known = head_word_probabilities(logits[i], ids, voted, config.mean_words)
-            parts.append((1 - own - others, known))
-        if neighbours is not None:
-            parts.append((others, neighbours[i]))
-        probabilities = mix(parts)
+        head = logits[i] if logits is not None else None
+        near = neighbours[i] if neighbours is not None else None
+        probabilities = page_probabilities(candidates, ids, config, head, near)
+        slugs = (candidate.slug for candidate in candidates)
         expected.append([expected_f1(slug, probabilities, config.mean_words) for slug in slugs])
     return expected
+
+
+def page_probabilities(
+    candidates: Sequence[Candidate],
+    ids: Mapping[str, int],
+    config: MBRConfig,
+    logits: Floats | None = None,
+    neighbours: WordProbabilities | None = None,
+) -> dict[str, float]:
+    """Return the probability of words to be in the true slug of one page, by all evidence.
+
+    Args:
+        candidates: finished slugs; the head is asked for their words alone.
+        ids: of the V tokens.
+        config: weights of the evidence.
+        logits: of the bag-of-words head, ``[V]``.
+        neighbours: word probabilities by the nearest known slugs.
+    """
+    others = config.neighbour_weight if neighbours is not None else 0.0
+    own = (1 - others) * (config.candidate_weight if logits is not None else 1)
+    weights = softmax_weights([c.score for c in candidates], config.temperature)
+    voted = slug_word_probabilities([c.slug for c in candidates], weights.tolist())
+    parts: list[tuple[float, WordProbabilities]] = [(own, voted)]
+    if logits is not None:
+        known = head_word_probabilities(logits, ids, voted, config.mean_words)
+        parts.append((1 - own - others, known))
+    if neighbours is not None:
+        parts.append((others, neighbours))
+    return mix(parts)
 
 
 def embedding_similarities(
@@ -237,6 +258,14 @@ def rerank(
     return [Candidate(candidates[i].slug, max(scores[i], 0.0)) for i in order]
 
 
+def search_settings(decoding: DecodingConfig, mbr: MBRConfig) -> DecodingConfig:
+    """Return the settings of the search for candidates: sound, distinct words."""
+    width, reward = mbr.beam_width, mbr.length_reward
+    return replace(
+        decoding, beam_width=width, length_reward=reward, distinct_words=True, sound_words=True
+    )
+
+
 def mbr_search(
     stepper: Stepper,
     vectors: Floats,
@@ -258,10 +287,7 @@ def mbr_search(
         progress: called with the number of rows just searched.
     """
     vocabulary = Vocabulary.of(strings)
-    width, reward = mbr.beam_width, mbr.length_reward
-    config = replace(
-        decoding, beam_width=width, length_reward=reward, distinct_words=True, sound_words=True
-    )
+    width, config = mbr.beam_width, search_settings(decoding, mbr)
     candidates: list[list[Candidate]] = []
     steps = [np.zeros(0, np.int64)]
     for begin in range(0, len(vectors), PAGES):

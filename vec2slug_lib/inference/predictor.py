@@ -6,45 +6,34 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from ..common.errors import Vec2SlugError
-from ..common.files import check_file, known_hash, read_json
+from ..common.files import check_file, known_hash
 from ..common.vectors import Array, Floats, as_array, check_shape, check_vectors, vector_key
 from ..common.vocabulary import Vocabulary
-from ..common.workspace import model_folder
 from .beam_search import Candidate, search
 from .familiarity import Inspector, TrainingVectors
-from .mbr import Evidence, MBRConfig, mbr_search
-from .rows import BadRow, Rows, checked_rows, pieces, results, submit
-from .settings import DecodingConfig, SlugSettings
-from .steppers import GRAPHS, PLAIN, AheadStepper, CachedStepper, OnnxStepper, open_session
+from .mbr import Evidence, mbr_search
+from .release_folder import DEFAULT_MODEL, Precision, ReleaseConfig, graph_path
+from .rows import BadRow, Page, Row, Rows, checked_rows, pieces, results, submit, texts_of
+from .settings import SlugSettings
+from .steppers import AheadStepper, CachedStepper, OnnxStepper, open_session
+from .text_model import TextModel, load_text_model
+from .text_search import text_search
 from .unique import Assignment, row_key
 
 if TYPE_CHECKING:
     from .index import Index
 
 Progress = Callable[[int], object]
-Precision = Literal["float32", "int8"]
-DEFAULT_MODEL = model_folder("vec2slug-minilm-small")
-WEIGHTS = ("model.safetensors", "model.pt")  # ours, and the study's
-# What a decoder's shape must say, and the settings of its search with the keys that the study gave
-# them: both as they stand in ``model.json``.
-SHAPE = ("input_dim", "embed_dim", "num_heads", "num_layers", "max_slug_tokens", "vocab_size")
-DECODING_KEYS = {
-    "beam_width": "beam_width",
-    "length_reward": "length_reward",
-    "reward_cap": "reward_cap",
-    "min_tokens": "min_decode_tokens",
-    "min_words": "min_slug_words",
-}
 ROWS = 256  # hypotheses searched side by side, at most
 LOGITS = 8 << 20  # bytes of their logits, at most
 
@@ -64,95 +53,6 @@ class TextEmbedder(Protocol):
         """Embed N texts: unit vectors ``[N, dimensions]``."""
 
 
-@dataclass(frozen=True)
-class ReleaseConfig:
-    """What the weights do not hold: ``model.json``, and the embedder of the manifest."""
-
-    shape: dict[str, Any]  # sizes of the decoder
-    token_strings: list[str]
-    decoding: DecodingConfig
-    mbr: MBRConfig | None  # of a decoder with a bag-of-words head
-    embedder: str = ""  # key of the embedder whose vectors it reads; empty if it is not known
-
-    @property
-    def input_dim(self) -> int:
-        """Return the width of the vectors."""
-        return int(self.shape["input_dim"])
-
-    @classmethod
-    def load(cls, path: Path) -> ReleaseConfig:
-        """Read ``model.json`` in the study's layout.
-
-        Raises:
-            Vec2SlugError: missing, not JSON, or without the expected keys.
-        """
-        content = read_json(path)
-        try:
-            vocab, beams = content["vocab"], content["beam_search"]
-            shape = content["model"] | {name: int(content["model"][name]) for name in SHAPE}
-            mbr = MBRConfig.from_json(content["risk"]) if "risk" in content else None
-            decoding = DecodingConfig(
-                **{field: beams[key] for field, key in DECODING_KEYS.items()},
-                max_tokens=shape["max_slug_tokens"],
-                stopwords=frozenset(content["stopwords"]),
-                sound_words=mbr is None,  # MBR decoding asks for them itself
-            )
-            strings = [vocab[str(index)] for index in range(shape["vocab_size"])]
-            return cls(shape, strings, decoding, mbr, _embedder_of(path.parent))
-        except (KeyError, TypeError, ValueError) as error:
-            raise Vec2SlugError(
-                f"expected a model description in {path}; missing {error}"
-            ) from error
-
-
-def _embedder_of(folder: Path) -> str:
-    """Read from a release's manifest whose vectors it takes; empty where nothing is said."""
-    path = folder / "manifest.train.json"
-    manifest = read_json(path) if path.is_file() else {}
-    # Of the first releases none says so: there was one embedder then.
-    return str(manifest.get("embedder", "minilm")) if "experiment" in manifest else ""
-
-
-def lacks_graph(folder: Path, precision: Precision) -> bool:
-    """Tell whether a folder has weights, but not yet the graph that is made of them."""
-    graph = folder / GRAPHS.get(precision, PLAIN)
-    weights = any((folder / name).is_file() for name in WEIGHTS)
-    return weights and (not graph.is_file() or is_stale(folder))
-
-
-def is_stale(folder: Path) -> bool:
-    """Tell whether the graphs were made of other weights than the folder's, by its manifests."""
-    trained, made = (folder / f"manifest.{part}.json" for part in ("train", "onnx"))
-    if not (trained.is_file() and made.is_file()):
-        return False
-    wanted, found = read_json(trained).get("sha256"), read_json(made).get("made_of")
-    if not (isinstance(wanted, dict) and isinstance(found, dict)):  # of the study's manifests
-        return False
-    return any(wanted.get(name, sha256) != sha256 for name, sha256 in found.items())
-
-
-def graph_path(folder: Path, precision: Precision) -> Path:
-    """Find the graph to decode with: ours with a cache, or else the study's without one.
-
-    Raises:
-        Vec2SlugError: an unknown precision, or no such graph, or one of other weights.
-    """
-    if precision not in GRAPHS:
-        raise Vec2SlugError(f"expected precision to be one of {list(GRAPHS)}, got {precision!r}")
-    path, plain = folder / GRAPHS[precision], folder / PLAIN
-    if is_stale(folder):
-        raise Vec2SlugError(
-            f"expected graphs of the weights in {folder}, got those of others: make them anew with "
-            f"vec2slug export {folder}"
-        )
-    if path.is_file():
-        return path
-    if precision == "float32" and plain.is_file():
-        return plain
-    how = f"; make it once with: vec2slug export {folder}" * lacks_graph(folder, precision)
-    raise Vec2SlugError(f"expected {path.name} in {folder}, found none{how}")
-
-
 class SlugPredictor:
     """A model that makes slugs of embeddings; what one row gets does not depend on the others.
 
@@ -163,6 +63,7 @@ class SlugPredictor:
         cached: whether its graph keeps what it has computed; the study's does not.
         workers: pieces of rows that are worked on at a time.
         settings: what is asked of the slugs.
+        text_model: of words in texts, if the release has one; None to go by vectors alone.
         inspector: refuses codes, and warns once of what the model cannot know.
     """
 
@@ -175,8 +76,9 @@ class SlugPredictor:
         workers: int = 1,
         training: TrainingVectors | None = None,
         settings: SlugSettings | None = None,
+        text_model: TextModel | None = None,
     ) -> None:
-        self.settings = settings or SlugSettings()
+        self.settings, self.text_model = settings or SlugSettings(), text_model
         self.decoding = self.settings.applied(config.decoding)
         self.workers, self.inspector = workers, Inspector(training, config.embedder)
         self.session, self.config, self.index, self.embedder = session, config, index, embedder
@@ -221,7 +123,8 @@ class SlugPredictor:
         session = open_session(graph_path(folder, precision), config.shape, threads, lean)
         workers = max((os.cpu_count() or 1) // threads, 1)
         training = TrainingVectors.load(folder)
-        return cls(session, config, index, embedder, workers, training, settings)
+        text_model = load_text_model(folder)
+        return cls(session, config, index, embedder, workers, training, settings, text_model)
 
     def rerank_with(self, embedder: TextEmbedder) -> None:
         """Re-rank candidates by their similarity to the page from now on, and take texts.
@@ -284,7 +187,9 @@ class SlugPredictor:
         return list(self.stream(vectors, k, progress))
 
     def predict_texts(self, texts: Sequence[str], progress: Progress | None = None) -> list[str]:
-        """Embed texts, and predict the best slug of each.
+        """Embed texts, and predict the best slug of each, by its vector and by its words.
+
+        Without a `text_model` the words count for nothing beyond the vector.
 
         Args:
             texts: N non-empty texts.
@@ -298,7 +203,9 @@ class SlugPredictor:
                 "expected an embedder for texts: SlugPredictor.from_dir(embedder=…)"
             )
         self.inspector.read(texts)
-        rows = self.predict_topk(self.embedder.embed(texts), self.choices, progress)
+        vectors = self.embedder.embed(texts)
+        pages = (Page(*page) for page in zip(vectors, texts, strict=True))
+        rows = list(self.stream(pages, self.choices, progress))
         return self._chosen(rows, (text.strip().encode() for text in texts))
 
     def stream(
@@ -312,7 +219,8 @@ class SlugPredictor:
         """Yield the candidates of each row, in order, as they come; rows may be without end.
 
         Args:
-            vectors: an array, memory-mapped or not, or an iterable of rows ``[input_dim]``.
+            vectors: an array, memory-mapped or not, or an iterable of rows ``[input_dim]``, or of
+                pages where texts are at hand.
             k: candidates of a row.
             progress: called with the number of rows just done.
             first: number of the first row, for messages.
@@ -346,12 +254,13 @@ class SlugPredictor:
                 pool.shutdown(cancel_futures=True)
 
     def _search(
-        self, rows: Sequence[Array] | Array, k: int, width: int, first: int
+        self, rows: Sequence[Row] | Array, k: int, width: int, first: int
     ) -> list[list[Candidate]]:
         """Search and choose candidates of a few rows; the first has the number ``first``."""
-        unit, bad = checked_rows(rows, self.config.input_dim)
+        vectors, texts = texts_of(rows)
+        unit, bad = checked_rows(vectors, self.config.input_dim)
         good = [row for row in range(len(rows)) if row not in bad]
-        searched = iter(self._candidates(unit[good], k, width) if good else [])
+        searched = iter(self._parted(unit[good], [texts[row] for row in good], k, width))
         expected = f"expected finite non-zero vectors of shape [N, {self.config.input_dim}]"
         return [
             BadRow(bad[row], f"{expected}; row {first + row} {bad[row]}")
@@ -360,10 +269,25 @@ class SlugPredictor:
             for row in range(len(rows))
         ]
 
-    def _candidates(self, unit: Floats, k: int, width: int) -> list[list[Candidate]]:
-        """Search and choose candidates of unit rows."""
+    def _parted(self, unit: Floats, texts: list[str], k: int, width: int) -> list[list[Candidate]]:
+        """Search rows that have texts and those that have none, each by what there is."""
+        known = [self.text_model is not None and bool(text.strip()) for text in texts]
+        found: list[list[Candidate]] = [[] for _ in texts]
+        for kind in {*known}:
+            rows = [row for row, each in enumerate(known) if each == kind]
+            given = [texts[row] for row in rows] if kind else None
+            for row, candidates in zip(
+                rows, self._candidates(unit[rows], given, k, width), strict=True
+            ):
+                found[row] = candidates
+        return found
+
+    def _candidates(
+        self, unit: Floats, texts: list[str] | None, k: int, width: int
+    ) -> list[list[Candidate]]:
+        """Search and choose candidates of unit rows, and of their texts if they are given."""
         vocabulary, config, mbr = self.vocabulary, self.decoding, self.config.mbr
-        stepper = self._stepper(width, len(unit))
+        stepper = self.stepper(width, len(unit))
         if mbr is None:
             config = replace(config, beam_width=width)
             return search(stepper, unit, vocabulary, config, k, len(unit)).candidates
@@ -373,10 +297,14 @@ class SlugPredictor:
             self.embedder.embed if self.embedder else None,
         )
         mbr = replace(mbr, beam_width=width)
-        beams = mbr_search(stepper, unit, vocabulary, config, mbr, evidence)
+        if texts is not None and self.text_model:
+            asked = (vocabulary, config, mbr, evidence, self.text_model)
+            beams = text_search(stepper, unit, texts, *asked)
+        else:
+            beams = mbr_search(stepper, unit, vocabulary, config, mbr, evidence)
         return [candidates[:k] for candidates in beams.candidates]
 
-    def _stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
+    def stepper(self, width: int, rows: int) -> CachedStepper | OnnxStepper:
         """Make the stepper that is fastest for so many rows."""
         if not self.cached:
             return OnnxStepper(self.session)

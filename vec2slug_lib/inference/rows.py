@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,16 @@ from ..common.errors import Vec2SlugError
 from ..common.vectors import Array, Floats, as_array, check_shape, unit_rows
 from .beam_search import Candidate
 
-Rows = Array | Iterable[Array]
+
+class Page(NamedTuple):
+    """A row whose text is at hand."""
+
+    vector: Array
+    text: str
+
+
+Row = Array | Page
+Rows = Array | Iterable[Row]
 
 
 class BadRow(list[Candidate]):
@@ -35,7 +45,7 @@ def reason_of(candidates: list[Candidate]) -> str:
     return candidates.reason if isinstance(candidates, BadRow) else "has no slug"
 
 
-def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Array] | Array]]:
+def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Row] | Array]]:
     """Cut rows into blocks of ``size``, each with the number of its first."""
     if isinstance(vectors, np.ndarray):
         for begin in range(0, len(vectors), size):
@@ -43,11 +53,11 @@ def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Array] | Ar
         return
     if not isinstance(vectors, Iterable):
         raise Vec2SlugError(f"expected an array or rows of vectors, got {type(vectors).__name__}")
-    rows: list[Array] = []
+    rows: list[Row] = []
     begin = 0
     try:
         for row in vectors:
-            rows.append(as_array(row))
+            rows.append(row if isinstance(row, Page) else as_array(row))
             if len(rows) == size:
                 yield begin, rows
                 rows, begin = [], begin + size
@@ -62,7 +72,7 @@ def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Array] | Ar
 def submit(
     pool: ThreadPoolExecutor,
     work: Callable[..., list[list[Candidate]]],
-    pieces: Iterator[tuple[int, Sequence[Array] | Array]],
+    pieces: Iterator[tuple[int, Sequence[Row] | Array]],
     first: int,
 ) -> Iterator[Future[list[list[Candidate]]]]:
     """Submit pieces; an error in reading them is raised when its turn comes, as those of work."""
@@ -73,6 +83,14 @@ def submit(
         failed: Future[list[list[Candidate]]] = Future()
         failed.set_exception(error)
         yield failed
+
+
+def texts_of(rows: Sequence[Row] | Array) -> tuple[Sequence[Array] | Array, list[str]]:
+    """Part rows from their texts, which are empty where none is at hand."""
+    if isinstance(rows, np.ndarray):
+        return rows, [""] * len(rows)
+    pages = [row if isinstance(row, Page) else Page(row, "") for row in rows]
+    return [page.vector for page in pages], [page.text for page in pages]
 
 
 def checked_rows(rows: Sequence[Array] | Array, width: int) -> tuple[Floats, dict[int, str]]:

@@ -16,7 +16,7 @@ from ..common.errors import Vec2SlugError
 from ..common.vectors import Array, check_shape, vector_key
 from .beam_search import Candidate
 from .predictor import SlugPredictor
-from .rows import reason_of
+from .rows import Page, Row, reason_of
 from .unique import row_key
 from .vector_source import BLOCK, Block
 
@@ -28,6 +28,7 @@ class Rows(NamedTuple):
     keys: Sequence[bytes]  # `row_key` of each row
     vectors: Callable[[int], Array]  # makes those ``[n, width]`` of the rows from a number on
     reasons: Mapping[int, str] = {}  # what is wrong with a row, where that is known, by its number
+    texts: Sequence[str] | None = None  # of each row, if they count beside the vectors
 
 
 class Named(NamedTuple):
@@ -98,7 +99,7 @@ class Feed:
             wrong = "" if candidates else reason or reason_of(candidates)
             yield Named(row, name, key, candidates, wrong)
 
-    def _vectors(self) -> Iterator[Array]:
+    def _vectors(self) -> Iterator[Row]:
         """Yield the vectors of the rows that are not done, and compare those that are."""
         for rows in self.rows:
             done = self._compare(rows.keys)
@@ -106,7 +107,7 @@ class Feed:
                 for row, vector in enumerate(rows.vectors(done), start=done):
                     name = rows.ids[row] if rows.ids else None
                     self._waiting.append((name, rows.keys[row], rows.reasons.get(row, "")))
-                    yield vector
+                    yield Page(vector, rows.texts[row]) if rows.texts else vector
             self.count += len(rows.keys)
         if self.count < len(self.known):
             raise _others(self.count)

@@ -17,7 +17,7 @@ from ..data.examples import example_vectors, load_examples
 from ..embedding.minilm import MiniLMEmbedder
 from ..embedding.minilm_graph import READER
 from ..embedding.wordpiece import MAX_TOKENS, TOKENIZER
-from ..inference.predictor import Precision, ReleaseConfig
+from ..inference.release_folder import Precision, ReleaseConfig
 from ..inference.steppers import GRAPHS
 
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of onnxruntime-web

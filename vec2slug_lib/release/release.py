@@ -21,7 +21,7 @@ from ..common.vocabulary import BOS, EOS, HYPHEN, PAD, SPECIALS
 from ..data import dataset
 from ..evaluation.records import Run
 from ..inference.mbr import MBRConfig
-from ..inference.predictor import DECODING_KEYS, SHAPE, Precision, lacks_graph
+from ..inference.release_folder import DECODING_KEYS, SHAPE, Precision, lacks_graph
 from ..inference.settings import DecodingConfig
 from ..inference.steppers import GRAPHS, PLAIN, CachedStepper, open_session
 from ..model.decoder import Decoder, DecoderConfig

@@ -1,0 +1,202 @@
+"""Fit the model of words in texts to pages with slugs, and turn it into plain arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from ..common.slugs import words
+from ..common.vectors import Bools, Doubles, Floats
+from ..evaluation.metrics import token_overlap
+from ..inference.mbr import Evidence
+from ..inference.predictor import SlugPredictor
+from ..inference.text_model import FEATURES, TextModel, Trees, describe, frequency_code
+from ..inference.text_search import Judged, judged_candidates
+from ..inference.text_words import text_words
+
+DEPTH, TREES, RATE, SEED = 5, 80, 0.12, 42
+SHRINKAGE = 5.0  # of the values of leaves
+ELSEWHERE, BONUS, RUNS = 0.3, 2.0, 8  # chosen on pages of sources left out; see `TextModel`
+PIECE = 32  # pages searched together
+
+
+class Described(NamedTuple):
+    """The words of N pages' texts."""
+
+    features: Doubles  # [W, F] of all distinct words, page after page
+    held: Bools  # [W] whether the page's slug has the word
+    sizes: list[int]  # words of each page
+    distinct: list[list[str]]  # of each page
+
+
+class TextPages(NamedTuple):
+    """N pages with their texts; slugs are those that people gave them."""
+
+    vectors: Floats  # [N, D], unit rows
+    texts: Sequence[str]
+    slugs: Sequence[str]
+
+
+def fit_text_model(
+    predictor: SlugPredictor, known: TextPages, left_out: TextPages, training: Iterable[str]
+) -> TextModel:
+    """Fit the model of words in texts of a release, whose decoder has learnt from no page here.
+
+    Args:
+        predictor: of the release, with the embedder that re-ranks.
+        known: pages of the sources that it has learnt from, for the trees.
+        left_out: pages of other sources, for the weights of the choice.
+        training: texts of its training pages, for frequencies of words.
+    """
+    config, mbr = predictor.config, predictor.config.mbr
+    assert mbr is not None
+    frequencies = token_frequencies(training, config.token_strings)
+    logits = head_logits(predictor, known.vectors)
+    ids, mean = predictor.vocabulary.ids, mbr.mean_words
+    described = describe_pages(known.texts, known.slugs, logits, ids, mean, frequencies)
+    none = (0.0, 0.0, 0.0)
+    trees = fit_trees(described)
+    model = TextModel(trees, frequencies, ELSEWHERE, BONUS, RUNS, 0.0, none[:2], none)
+    plain, near, gain = fit_choice(judge(predictor, left_out, model), left_out.slugs)
+    return replace(model, score_fit=plain, rerank_fit=near, run_gain=gain)
+
+
+def head_logits(predictor: SlugPredictor, vectors: Floats) -> Floats:
+    """Ask the bag-of-words head for the logits ``[N, V]`` of unit rows."""
+    starts = range(0, len(vectors), PIECE)
+    stepper = predictor.stepper(1, PIECE)
+    return np.concatenate([stepper.word_logits(vectors[i : i + PIECE]).copy() for i in starts])
+
+
+def judge(predictor: SlugPredictor, pages: TextPages, model: TextModel) -> list[Judged]:
+    """Find and judge candidates of pages by their vectors and texts."""
+    assert predictor.config.mbr is not None
+    found: list[Judged] = []
+    for begin in tqdm(range(0, len(pages.slugs), PIECE), "candidates", delay=2):
+        block = slice(begin, begin + PIECE)
+        stepper = predictor.stepper(predictor.config.mbr.beam_width, PIECE)
+        embed = predictor.embedder.embed if predictor.embedder else None
+        evidence = Evidence(stepper.word_logits, None, embed)
+        found += judged_candidates(
+            stepper,
+            pages.vectors[block],
+            pages.texts[block],
+            predictor.vocabulary,
+            predictor.decoding,
+            predictor.config.mbr,
+            evidence,
+            model,
+        )[0]
+    return found
+
+
+def fit_choice(
+    judged: Sequence[Judged], slugs: Sequence[str]
+) -> tuple[tuple[float, float], tuple[float, float, float], float]:
+    """Fit the Token F1 of candidates by least squares to what speaks for them.
+
+    Args:
+        judged: candidates of N pages.
+        slugs: true ones.
+
+    Returns:
+        ``score_fit``, ``rerank_fit`` and ``run_gain`` of a `TextModel`.
+    """
+    counts = [len(page.candidates) for page in judged]
+    guesses = [candidate.slug for page in judged for candidate in page.candidates]
+    f1 = token_overlap(guesses, np.repeat(np.array(slugs), counts).tolist())[2]
+    expected = np.concatenate([page.expected for page in judged])
+    run = np.concatenate([page.run for page in judged]).astype(float)
+    cosine = np.concatenate([page.cosines or [0.0] * len(page.run) for page in judged])
+    one = np.ones(len(f1))
+    slope, gain, similar, offset = _least_squares(f1, expected, run, cosine, one)
+    plain = _least_squares(f1, expected + gain / slope * run, one)
+    return (plain[0], plain[1]), (slope, similar, offset), gain / slope
+
+
+def _least_squares(target: Doubles, *columns: Doubles) -> list[float]:
+    found = np.linalg.lstsq(np.column_stack(columns), target, rcond=None)[0]
+    return [round(float(value), 3) for value in found]
+
+
+def token_frequencies(texts: Iterable[str], tokens: Sequence[str]) -> str:
+    """Count in how many texts each token stands as a word; return a code for each."""
+    counts: Counter[str] = Counter()
+    for text in tqdm(texts, "words of texts", unit="text", delay=2):
+        counts.update({word.word for word in text_words(text)})
+    return "".join(frequency_code(counts[token]) for token in tokens)
+
+
+def describe_pages(
+    texts: Sequence[str],
+    slugs: Sequence[str],
+    logits: Floats,
+    ids: Mapping[str, int],
+    mean_words: float,
+    frequencies: str,
+) -> Described:
+    """Describe the words of N pages' texts, and tell which are in their slugs.
+
+    Args:
+        texts: of the pages.
+        slugs: of the pages.
+        logits: of the bag-of-words head, ``[N, V]``, which has not learnt from these pages.
+        ids: of the V tokens.
+        mean_words: of a slug.
+        frequencies: see `token_frequencies`.
+    """
+    features, held, distinct = [], [], []
+    for text, slug, row in zip(tqdm(texts, "pages", delay=2), slugs, logits, strict=True):
+        found, described = describe(text_words(text), row, ids, mean_words, frequencies)
+        true = set(words(slug))
+        features.append(described)
+        held.append(np.array([word in true for word in found], bool))
+        distinct.append(found)
+    sizes = [len(each) for each in distinct]
+    return Described(np.concatenate(features), np.concatenate(held), sizes, distinct)
+
+
+def fit_trees(described: Described, weights: Doubles | None = None) -> Trees:
+    """Fit boosted trees (Friedman 2001) that say which words of a text its slug has.
+
+    Args:
+        described: pages.
+        weights: of each page ``[N]``; all alike if None.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier  # a second to load
+
+    boosted = HistGradientBoostingClassifier(
+        max_iter=TREES,
+        learning_rate=RATE,
+        max_depth=DEPTH,
+        max_leaf_nodes=None,
+        l2_regularization=SHRINKAGE,
+        early_stopping=False,
+        random_state=SEED,
+    )
+    each = None if weights is None else np.repeat(weights, described.sizes)
+    boosted.fit(described.features, described.held, each)
+    inner, leaves = 2**DEPTH - 1, 2**DEPTH
+    feature = np.zeros((TREES, inner), np.int64)
+    threshold = np.zeros((TREES, inner))
+    value = np.zeros((TREES, leaves))
+    for tree, (predictor,) in enumerate(boosted._predictors):
+        places = [(0, 0)]  # of a node in the full tree, and in scikit-learn's
+        while places:
+            place, number = places.pop()
+            node = predictor.nodes[number]
+            if place >= inner:
+                value[tree, place - inner] = node["value"]
+            elif node["is_leaf"]:  # both ways lead to its value
+                places += [(2 * place + 1, number), (2 * place + 2, number)]
+            else:
+                feature[tree, place] = node["feature_idx"]
+                threshold[tree, place] = node["num_threshold"]
+                places += [(2 * place + 1, node["left"]), (2 * place + 2, node["right"])]
+    assert feature.max() < len(FEATURES)
+    return Trees(feature, threshold, value, float(np.ravel(boosted._baseline_prediction)[0]))

@@ -1,0 +1,89 @@
+"""The words of a text as a slug would have them, and runs of them that may be slugs themselves."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..common.slugs import repeats
+from .settings import DecodingConfig
+
+MOST_WORDS = 2000  # of a text that are looked at
+TEXT_WORD = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*")
+BREAK = re.compile(r"[.!?:;,|()\[\]{}<>\"“”«»\n]")  # between two words: no phrase goes on there
+
+
+class TextWord(NamedTuple):
+    """A word of a text."""
+
+    word: str  # in lower case, a-z and 0-9
+    capital: bool  # whether it is written with one
+    begins: bool  # whether no phrase goes on from the word before
+
+
+def text_words(text: str) -> list[TextWord]:
+    """Read the words of a text, at most ``MOST_WORDS``; such as have no letter or digit are left.
+
+    They are those of `slugs.slugify`, where words stand apart by more than a dash of print.
+    """
+    found: list[TextWord] = []
+    end = 0
+    for match in TEXT_WORD.finditer(text):
+        raw = match.group()
+        word = re.sub("[^a-z0-9]", "", unicodedata.normalize("NFKD", raw).lower())
+        if not word:
+            continue
+        begins = not found or BREAK.search(text, end, match.start()) is not None
+        found.append(TextWord(word, raw[0].isupper(), begins))
+        end = match.end()
+        if len(found) == MOST_WORDS:
+            break
+    return found
+
+
+def runs(
+    words: Sequence[TextWord],
+    probabilities: Mapping[str, float],
+    config: DecodingConfig,
+    mean_words: float,
+    count: int,
+) -> list[str]:
+    """Choose the runs of words of a text that are most like its slug, the best first.
+
+    A run lies within a phrase, says nothing twice, does not end in a stopword, and keeps to the
+    limits of a search. Its worth is the Token F1 to expect, see `mbr.expected_f1`.
+
+    Args:
+        words: of the text.
+        probabilities: of words to be in the slug.
+        config: the limits.
+        mean_words: words of a true slug.
+        count: runs at most; they are distinct.
+    """
+    worth: dict[str, float] = {}
+    for first in range(len(words)):
+        parts: list[str] = []
+        right = 0.0
+        for place in range(first, len(words)):
+            word, _, begins = words[place]
+            if (begins and place > first) or word in parts:
+                break
+            if word in config.dropped:
+                continue
+            parts.append(word)
+            right += probabilities.get(word, 0.0)
+            if len(parts) > config.max_words:
+                break
+            if len(parts) >= config.min_words and word not in config.stopwords:
+                worth.setdefault("-".join(parts), 2 * right / (len(parts) + mean_words))
+    ranked = (run for run in sorted(worth, key=lambda run: -worth[run]) if _fits(run, config))
+    return [run for run, _ in zip(ranked, range(count), strict=False)]
+
+
+def _fits(run: str, config: DecodingConfig) -> bool:
+    """Tell whether a run has few enough characters, and says nothing twice."""
+    parts = run.split("-")
+    twice = (repeats(word, parts[:n], config.stopwords) for n, word in enumerate(parts))
+    return len(run) <= config.max_chars and not any(twice)
