@@ -89,7 +89,7 @@ def export_release(run: Run, folder: Path, pretrained: bool = False) -> None:
     copyfile(run.folder / "tokenizer.json", folder / "tokenizer.json")
     copyfile(run.folder / "history.jsonl", folder / "history.train.jsonl")
     decoding = DecodingConfig(max_tokens=config.max_slug_tokens)
-    write_json(folder / "model.json", model_json(config, tokenizer, decoding))
+    write_json(folder / "model.json", model_json(config, tokenizer, decoding), indent=None)
     names = ("model.safetensors", "model.json", "tokenizer.json")
     hashes = {name: file_sha256(folder / name) for name in names}
     write_json(folder / "manifest.train.json", {**manifest, "sha256": hashes})
