@@ -87,6 +87,7 @@ def export(argv: Sequence[str]) -> int:
     parser.add_argument("run", nargs="?", help="experiment whose trained run is released")
     parser.add_argument("folder", type=Path, help="release folder; alone, its graphs are made anew")
     parser.add_argument("--preset", default="book")
+    parser.add_argument("--texts", type=Path, help="corpus: fit the model of words in texts to it")
     options = parser.parse_args(argv)
     from ..evaluation.records import open_run
     from ..experiments.table import find_experiment
@@ -100,6 +101,10 @@ def export(argv: Sequence[str]) -> int:
         size, difference = graph["bytes"] / 1e6, graph["max_difference"]
         agreement = f"{graph['argmax_agreement']:.2%} of the argmaxes"
         print(f"{name:22} {size:6.1f} MB, within {difference:.1e} of torch, {agreement}")
+    if options.texts:
+        from ..experiments.text_model import write_text_model
+
+        write_text_model(options.folder, options.texts)
     print(f"released in {options.folder}")
     return 0
 

@@ -10,6 +10,17 @@ from ..common.vectors import Floats
 from .dataset import SEED
 
 SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
+# Sources of the second batch that no model learns from, chosen for variety before any result: those
+# of `val` to choose by, those of `test` to be judged by.
+LEFT_OUT = {
+    "val": (
+        "pandasthumb", "freecodecamp-guides", "sparkpost-support", "sg-nlb-reference",
+        "lesswrong-print",
+    ),
+    "test": (
+        "eppstein-11011110", "codeforamerica-blog", "simonw-til", "sg-mlaw", "arduino-help",
+    ),
+}  # fmt: skip
 LEAK_ROWS, LEAK_BLOCK = 10_000, 2_000  # test rows, and training rows at a time, of a leak report
 
 

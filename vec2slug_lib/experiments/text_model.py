@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
+from ..common.errors import Vec2SlugError
+from ..common.files import file_sha256, read_json, write_json
 from ..common.slugs import words
 from ..common.vectors import Bools, Doubles, Floats
+from ..data.dataset import load
+from ..embedding.registry import open_embedder
 from ..evaluation.metrics import token_overlap
 from ..inference.mbr import Evidence
 from ..inference.predictor import SlugPredictor
-from ..inference.text_model import FEATURES, TextModel, Trees, describe, frequency_code
+from ..inference.text_model import (
+    FEATURES,
+    TEXT_MODEL,
+    TextModel,
+    Trees,
+    describe,
+    frequency_code,
+)
 from ..inference.text_search import Judged, judged_candidates
 from ..inference.text_words import text_words
+from .text_pages import TextPages, left_out_pages, pages_of
 
 DEPTH, TREES, RATE, SEED = 5, 80, 0.12, 42
 SHRINKAGE = 5.0  # of the values of leaves
@@ -34,12 +47,29 @@ class Described(NamedTuple):
     distinct: list[list[str]]  # of each page
 
 
-class TextPages(NamedTuple):
-    """N pages with their texts; slugs are those that people gave them."""
+def write_text_model(folder: Path, corpus: Path) -> TextModel:
+    """Fit the model of words in texts of a release, and write it into its folder.
 
-    vectors: Floats  # [N, D], unit rows
-    texts: Sequence[str]
-    slugs: Sequence[str]
+    Args:
+        folder: of the release.
+        corpus: folder of parquet with the pages of the data set and of sources that are left out.
+
+    Raises:
+        Vec2SlugError: texts are missing, or the release has no bag-of-words head.
+    """
+    data = load()
+    predictor = SlugPredictor.from_dir(folder, embedder=open_embedder(data.embedder))
+    if predictor.config.mbr is None:
+        raise Vec2SlugError(f"expected a model with a bag-of-words head in {folder}")
+    exact = open_embedder(data.embedder, exact=True)
+    left_out = left_out_pages(corpus, "val", data, exact.embed)
+    known, training = (pages_of(data.part(part), corpus) for part in ("val", "train"))
+    model = fit_text_model(predictor, known, left_out, training.texts)
+    write_json(folder / TEXT_MODEL, model.to_json(), indent=None)
+    manifest = read_json(folder / "manifest.train.json")
+    manifest["sha256"][TEXT_MODEL] = file_sha256(folder / TEXT_MODEL)
+    write_json(folder / "manifest.train.json", manifest)
+    return model
 
 
 def fit_text_model(

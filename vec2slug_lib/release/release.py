@@ -24,6 +24,7 @@ from ..inference.mbr import MBRConfig
 from ..inference.release_folder import DECODING_KEYS, SHAPE, Precision, lacks_graph
 from ..inference.settings import DecodingConfig
 from ..inference.steppers import GRAPHS, PLAIN, CachedStepper, open_session
+from ..inference.text_model import TEXT_MODEL
 from ..model.decoder import Decoder, DecoderConfig
 from ..model.merged_hyphens import is_merged
 from ..model.tokenizer import encode_slugs, token_strings
@@ -94,6 +95,7 @@ def export_release(run: Run, folder: Path, pretrained: bool = False) -> None:
     hashes = {name: file_sha256(folder / name) for name in names}
     write_json(folder / "manifest.train.json", {**manifest, "sha256": hashes})
     describe_training_vectors(folder)
+    (folder / TEXT_MODEL).unlink(missing_ok=True)  # of the weights that were here before
     with atomic(folder / "README.md") as temporary:
         temporary.write_text(model_card(folder.name, run, pretrained), encoding="utf-8")
 
