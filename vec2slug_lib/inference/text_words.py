@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from ..common.slugs import repeats
+from ..common.slugs import repeats, sound_word
 from .settings import DecodingConfig
 
 MOST_WORDS = 2000  # of a text that are looked at
@@ -28,19 +29,24 @@ def text_words(text: str) -> list[TextWord]:
 
     They are those of `slugs.slugify`, where words stand apart by more than a dash of print.
     """
-    found: list[TextWord] = []
-    end = 0
+    return list(islice(_each_word(text), MOST_WORDS))
+
+
+def has_words(text: str) -> bool:
+    """Tell whether a text has a word that a slug could have; one in Greek letters has none."""
+    return next(_each_word(text), None) is not None
+
+
+def _each_word(text: str) -> Iterator[TextWord]:
+    text = unicodedata.normalize("NFC", text)  # an accent of its own would end a word
+    end = None
     for match in TEXT_WORD.finditer(text):
         raw = match.group()
         word = re.sub("[^a-z0-9]", "", unicodedata.normalize("NFKD", raw).lower())
-        if not word:
-            continue
-        begins = not found or BREAK.search(text, end, match.start()) is not None
-        found.append(TextWord(word, raw[0].isupper(), begins))
-        end = match.end()
-        if len(found) == MOST_WORDS:
-            break
-    return found
+        if word:
+            begins = end is None or BREAK.search(text, end, match.start()) is not None
+            yield TextWord(word, raw[0].isupper(), begins)
+            end = match.end()
 
 
 def runs(
@@ -52,8 +58,9 @@ def runs(
 ) -> list[str]:
     """Choose the runs of words of a text that are most like its slug, the best first.
 
-    A run lies within a phrase, says nothing twice, does not end in a stopword, and keeps to the
-    limits of a search. Its worth is the Token F1 to expect, see `mbr.expected_f1`.
+    A run lies within a phrase, says nothing twice, does not end in a stopword, and is one that the
+    search could have written within its limits. Its worth is the Token F1 to expect, see
+    `mbr.expected_f1`.
 
     Args:
         words: of the text.
@@ -83,7 +90,9 @@ def runs(
 
 
 def _fits(run: str, config: DecodingConfig) -> bool:
-    """Tell whether a run has few enough characters, and says nothing twice."""
+    """Tell whether a run has few enough characters, says nothing twice, and is of sound words."""
     parts = run.split("-")
+    if config.sound_words and any(sound_word(word) != word for word in parts):
+        return False
     twice = (repeats(word, parts[:n], config.stopwords) for n, word in enumerate(parts))
     return len(run) <= config.max_chars and not any(twice)
