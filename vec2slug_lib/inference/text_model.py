@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -95,24 +94,21 @@ class TextModel:
             Vec2SlugError: a part is missing or of another form.
         """
         try:
-            parts = {name: np.array(content["trees"][name]) for name in ("feature", "threshold")}
-            value = np.array(content["trees"]["value"], np.float64)
-            trees = Trees(parts["feature"], parts["threshold"], value, content["trees"]["base"])
-            inner = trees.feature.shape[1]
-            if trees.threshold.shape != trees.feature.shape or value.shape[1] != inner + 1:
-                raise ValueError("trees that are not full")
-            plain, near = (tuple(content[name]) for name in ("score_fit", "rerank_fit"))
+            if content["features"] != list(FEATURES):
+                raise ValueError("features of another kind")
+            slope, offset = map(float, content["score_fit"])
+            of_f1, of_cosine, constant = map(float, content["rerank_fit"])
             return cls(
-                trees,
-                content["frequencies"],
-                content["elsewhere"],
-                content["bonus"],
-                content["runs"],
-                content["run_gain"],
-                plain,
-                near,
+                _trees(content["trees"]),
+                str(content["frequencies"]),
+                float(content["elsewhere"]),
+                float(content["bonus"]),
+                int(content["runs"]),
+                float(content["run_gain"]),
+                (slope, offset),
+                (of_f1, of_cosine, constant),
             )
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise Vec2SlugError(f"expected a model of words in texts, but: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
@@ -156,7 +152,6 @@ class TextModel:
         return dict(zip(distinct, self.trees(features).tolist(), strict=True))
 
 
-@lru_cache(maxsize=2)
 def load_text_model(folder: Path) -> TextModel | None:
     """Read the model of a release folder; None if it has none.
 
@@ -212,6 +207,20 @@ def describe(
         for word, (count, first, capitals, inside) in found.items()
     ]
     return list(found), np.array(rows, np.float64).reshape(-1, len(FEATURES))
+
+
+def _trees(content: Mapping[str, Any]) -> Trees:
+    """Read trees, and refuse such as are not full, or ask for features that there are not."""
+    feature = np.array(content["feature"], np.int64)
+    threshold, value = (np.array(content[name], np.float64) for name in ("threshold", "value"))
+    if feature.ndim != 2 or feature.shape != threshold.shape:
+        raise ValueError("trees without a threshold for each feature")
+    count, inner = feature.shape
+    if value.shape != (count, inner + 1) or not count or inner & (inner + 1):
+        raise ValueError("trees that are not full")
+    if feature.size and not 0 <= feature.min() <= feature.max() < len(FEATURES):
+        raise ValueError("trees of unknown features")
+    return Trees(feature, threshold, value, float(content["base"]))
 
 
 def _rounded(values: Doubles) -> list[list[float]]:
