@@ -71,6 +71,8 @@ def text_search(
     Raises:
         Vec2SlugError: a decoder without a bag-of-words head, or not one text a row.
     """
+    if len(texts) != len(vectors):
+        raise Vec2SlugError(f"expected a text a row of {len(vectors)}, got {len(texts)}")
     fitted = replace(mbr, score_fit=model.score_fit, rerank_fit=model.rerank_fit)
     candidates: list[list[Candidate]] = []
     steps = [np.zeros(0, np.int64)]
@@ -111,8 +113,8 @@ def judged_candidates(
     progress: Callable[[int], object] | None = None,
 ) -> tuple[list[Judged], Ints]:
     """Find candidates of a few rows, and the decoder steps of each; arguments as `text_search`."""
-    if evidence.word_logits is None or len(texts) != len(vectors):
-        raise Vec2SlugError(f"expected a bag-of-words head and {len(vectors)} texts")
+    if evidence.word_logits is None:
+        raise Vec2SlugError("expected a bag-of-words head beside texts, got none")
     vocabulary, config, width = (
         Vocabulary.of(strings),
         search_settings(decoding, mbr),
