@@ -53,12 +53,16 @@ RERANKED = """
 
 # With the embedder it re-ranks, as for the table above and as the command line does.
 SlugPredictor.from_dir("{name}", embedder=open_embedder("{key}")).predict(vectors)"""
-MBR = """These slugs are of the weights before they were rounded to int8, and decoded as the command
-`vec2slug` decodes: minimum Bayes risk, candidates re-ranked by embedding similarity. `predict`
+MBR = """These slugs are of {weights}, and decoded as the command `vec2slug`
+decodes vectors: minimum Bayes risk, candidates re-ranked by embedding similarity. `predict`
 without an embedder and `inference.py` do not re-rank. The book's chapter on the release has one
 table with quality and speed of the rounded weights, decoded each way."""
-SEARCH = """These slugs are of the weights before they were rounded to int8, by the search
-alone, as all here decodes."""
+SEARCH = "These slugs are of {weights}, by the search alone, as all here decodes."
+# What a record was made of, by the key ``weights`` of its manifest.
+WEIGHTS = {
+    "": "the weights before they were rounded to int8",
+    "int8": "the weights as they are here",
+}
 EXPECTED = "A candidate's score is the Token F1 to expect of it, from 0 to 1."
 LOG_PROBABILITY = "A candidate's score is its log probability with the search's rewards."
 
@@ -82,7 +86,7 @@ def model_card(name: str, run: Run, pretrained: bool = False) -> str:
         best_step=manifest["result"]["best_step"],
         seed=manifest["training"]["seed"],
         spans=", after short spans of text" if pretrained else "",
-        decoding=MBR if headed else SEARCH,
+        decoding=(MBR if headed else SEARCH).format(weights=WEIGHTS[manifest.get("weights", "")]),
         imported=IMPORTED if headed else "",
         reranked=RERANKED.format(name=name, key=run.embedder) if headed else "",
         score=EXPECTED if headed else LOG_PROBABILITY,
