@@ -28,6 +28,7 @@ from .settings import SlugSettings
 from .steppers import AheadStepper, CachedStepper, OnnxStepper, open_session
 from .text_model import TextModel, load_text_model
 from .text_search import text_search
+from .text_words import has_words
 from .unique import Assignment, row_key
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ class SlugPredictor:
         workers = max((os.cpu_count() or 1) // threads, 1)
         training = TrainingVectors.load(folder)
         text_model = load_text_model(folder)
+        if text_model and len(text_model.frequencies) != len(config.token_strings):
+            raise Vec2SlugError(f"expected a model of words in texts of this model, in {folder}")
         return cls(session, config, index, embedder, workers, training, settings, text_model)
 
     def rerank_with(self, embedder: TextEmbedder) -> None:
@@ -204,7 +207,7 @@ class SlugPredictor:
             )
         self.inspector.read(texts)
         vectors = self.embedder.embed(texts)
-        pages = (Page(*page) for page in zip(vectors, texts, strict=True))
+        pages = [Page(*page) for page in zip(vectors, texts, strict=True)]
         rows = list(self.stream(pages, self.choices, progress))
         return self._chosen(rows, (text.strip().encode() for text in texts))
 
@@ -231,15 +234,16 @@ class SlugPredictor:
         """
         if k < 1:
             raise Vec2SlugError(f"expected k of 1 or more, got {k}")
+        count = len(vectors) if isinstance(vectors, np.ndarray | list) else None
         vectors = self.inspector.inspect(vectors)
         width = max((self.config.mbr or self.decoding).beam_width, k)
         rows = min(ROWS, LOGITS // (4 * len(self.vocabulary.strings)))
         size, workers = max(rows // width, 1), self.workers
-        if isinstance(vectors, np.ndarray):
-            size = max(min(size, -(-len(vectors) // workers)), 1)  # few rows are shared out too
-            if len(vectors) == 1:  # not worth a thread
-                yield from results(self._search(vectors, k, width, first), progress, skip_bad)
-                return
+        if count is not None:
+            size = max(min(size, -(-count // workers)), 1)  # few rows are shared out too
+        if isinstance(vectors, np.ndarray) and count == 1:  # not worth a thread
+            yield from results(self._search(vectors, k, width, first), progress, skip_bad)
+            return
         work = partial(self._search, k=k, width=width)
         waiting: deque[Future[list[list[Candidate]]]] = deque()
         with ThreadPoolExecutor(workers) as pool:  # onnxruntime and numpy let go of the lock
@@ -271,7 +275,7 @@ class SlugPredictor:
 
     def _parted(self, unit: Floats, texts: list[str], k: int, width: int) -> list[list[Candidate]]:
         """Search rows that have texts and those that have none, each by what there is."""
-        known = [self.text_model is not None and bool(text.strip()) for text in texts]
+        known = [self.text_model is not None and has_words(text) for text in texts]
         found: list[list[Candidate]] = [[] for _ in texts]
         for kind in {*known}:
             rows = [row for row, each in enumerate(known) if each == kind]

@@ -57,7 +57,7 @@ def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Row] | Arra
     begin = 0
     try:
         for row in vectors:
-            rows.append(row if isinstance(row, Page) else as_array(row))
+            rows.append(as_row(row))
             if len(rows) == size:
                 yield begin, rows
                 rows, begin = [], begin + size
@@ -67,6 +67,11 @@ def pieces(vectors: Rows, size: int) -> Iterator[tuple[int, Sequence[Row] | Arra
         raise
     if rows:
         yield begin, rows
+
+
+def as_row(row: Row) -> Row:
+    """Return a row as an array, and with its text if it has one."""
+    return Page(as_array(row.vector), row.text) if isinstance(row, Page) else as_array(row)
 
 
 def submit(
