@@ -19,6 +19,7 @@ from ..embedding.minilm_graph import READER
 from ..embedding.wordpiece import MAX_TOKENS, TOKENIZER
 from ..inference.release_folder import Precision, ReleaseConfig
 from ..inference.steppers import GRAPHS
+from ..inference.text_model import TEXT_MODEL
 
 RUNTIME = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")  # of onnxruntime-web
 PRECISION: Precision = "float32"  # as the command line has it; WebAssembly gains little by int8
@@ -49,7 +50,8 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     out.mkdir(parents=True, exist_ok=True)
     sources = [*scripts.glob("*.js"), *scripts.glob("*.css"), *(runtime / name for name in RUNTIME)]
     sources += [release / GRAPHS[PRECISION], release / "model.json"]
-    sources += [reader / READER, reader / TOKENIZER]
+    reading = [reader / READER, reader / TOKENIZER, release / TEXT_MODEL]  # the last if it has one
+    sources += reading
     for source in filter(Path.is_file, sources):
         shutil.copy(source, out / source.name)
     complete = all((out / name).is_file() for name in RUNTIME)
@@ -58,7 +60,7 @@ def collect(scripts: Path, release: Path, reader: Path, runtime: Path, out: Path
     content = {
         "missing": missing,
         "writer": _sizes(out, (RUNTIME[1], GRAPHS[PRECISION], "model.json")),
-        "reader": _sizes(out, (READER, TOKENIZER)),
+        "reader": _sizes(out, (path.name for path in reading if path.is_file())),
         "width": config.input_dim,
         "limit": MAX_TOKENS,
         "settings": settings(config),
