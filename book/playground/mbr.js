@@ -18,29 +18,62 @@ import { wordsOf } from "./slugs.js";
  * @property {[number, number, number]} proof slope, slope of the cosine and offset, where there are cosines
  */
 
+/** @typedef {Pick<MBR, "plain" | "proof">} Fits of scores to the Token F1 */
+
+/**
+ * A page's candidates, and what speaks for them.
+ * @typedef {object} Judged
+ * @property {Candidate[]} candidates
+ * @property {number[]} expected Token F1 of each
+ * @property {Fits} fits
+ * @property {import("./search.js").Step[]} steps of the search
+ */
+
 /**
  * Candidates with the Token F1 to expect as score, best first.
+ * @param {Candidate[]} candidates
+ * @param {number[]} expected see `expectedF1`
+ * @param {Fits} fits
+ * @param {number[]} [cosines] of the candidates to the page; without them, it is not re-ranked by them
+ * @returns {Candidate[]}
+ */
+export function rerank(candidates, expected, { plain, proof }, cosines) {
+  const [slope, similarity, offset] = cosines ? proof : [plain[0], 0, plain[1]];
+  const scored = candidates.map(({ slug }, i) => {
+    return { slug, score: slope * expected[i] + similarity * (cosines?.[i] ?? 0) + offset };
+  });
+  scored.sort((a, b) => b.score - a.score);
+  return scored.map(({ slug, score }) => ({ slug, score: Math.max(score, 0) }));
+}
+
+/**
+ * The Token F1 to expect: twice the words expected right over those of both slugs.
+ * @param {string} slug
+ * @param {Map<string, number>} probabilities
+ * @param {number} meanWords
+ */
+export function expectedF1(slug, probabilities, meanWords) {
+  const words = [...new Set(wordsOf(slug))].sort(); // the same sum in any order of words
+  const right = words.reduce((sum, word) => sum + (probabilities.get(word) ?? 0), 0);
+  return (2 * right) / (words.length + meanWords);
+}
+
+/**
+ * The probability of the candidates' words to be in the true slug of a page.
  * @param {Candidate[]} candidates
  * @param {Float32Array} wordLogits of the bag-of-words head, one a token
  * @param {Map<string, number>} ids
  * @param {MBR} mbr
- * @param {number[]} [cosines] of the candidates to the page; without them, it is not re-ranked by them
- * @returns {Candidate[]}
+ * @returns {Map<string, number>}
  */
-export function rerank(candidates, wordLogits, ids, mbr, cosines) {
+export function pageProbabilities(candidates, wordLogits, ids, mbr) {
   const voted = slugWordProbabilities(candidates, mbr.temperature);
   const head = headWordProbabilities(wordLogits, ids, [...voted.keys()], mbr.mean_words);
-  /** @param {string} word */
-  const probability = (word) => mbr.own * (voted.get(word) ?? 0) + (1 - mbr.own) * (head.get(word) ?? 0);
-  const [slope, similarity, offset] = cosines ? mbr.proof : [mbr.plain[0], 0, mbr.plain[1]];
-  const scored = candidates.map(({ slug }, i) => {
-    const words = [...new Set(wordsOf(slug))].sort(); // the same sum in any order of words
-    const right = words.reduce((sum, word) => sum + probability(word), 0);
-    const expected = (2 * right) / (words.length + mbr.mean_words);
-    return { slug, score: slope * expected + similarity * (cosines?.[i] ?? 0) + offset };
+  const mixed = new Map();
+  voted.forEach((vote, word) => {
+    mixed.set(word, mbr.own * vote + (1 - mbr.own) * (head.get(word) ?? 0));
   });
-  scored.sort((a, b) => b.score - a.score);
-  return scored.map(({ slug, score }) => ({ slug, score: Math.max(score, 0) }));
+  return mixed;
 }
 
 /**
@@ -70,7 +103,7 @@ function slugWordProbabilities(candidates, temperature) {
  * @param {number} meanWords what the probabilities of all tokens add up to
  * @returns {Map<string, number>}
  */
-function headWordProbabilities(logits, ids, words, meanWords) {
+export function headWordProbabilities(logits, ids, words, meanWords) {
   const highest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
   const sum = logits.reduce((total, logit) => total + Math.exp(logit - highest), 0);
   /** @param {number} id */
@@ -87,7 +120,7 @@ function headWordProbabilities(logits, ids, words, meanWords) {
  * @param {string} word
  * @param {Map<string, number>} ids
  */
-function longestMatchTokens(word, ids) {
+export function longestMatchTokens(word, ids) {
   const tokens = [];
   while (word) {
     let end = word.length;

@@ -22,6 +22,7 @@ import { Strip } from "./strip.js";
 
 const BASE = new URL(".", import.meta.url).href;
 const SHOWN = 5; // candidates
+const TEXT_MODEL = "text.json"; // a file of the reader, where the release has one
 
 /** @param {string} name */
 async function json(name) {
@@ -79,7 +80,7 @@ class Playground {
    * @returns {() => Promise<void>} to be called when the embedder is there
    */
   build(client, examples) {
-    const { settings, width } = this.manifest;
+    const { reader, settings, width } = this.manifest;
     const result = new Result(settings.risk !== null);
     const newest = new Newest();
     let asked = 0;
@@ -108,7 +109,14 @@ class Playground {
       strip.show(vector);
       ask("slug", { vector });
     };
-    const text = textSource((written) => ask("text", { text: written }, (vector) => strip.show(vector)));
+    /**
+     * @param {string} written
+     * @param {boolean} vectorOnly
+     */
+    const read = (written, vectorOnly) => {
+      ask("text", { text: written, vectorOnly }, (vector) => strip.show(vector));
+    };
+    const text = textSource(read, reader.some(({ name }) => name === TEXT_MODEL));
     const sources = [exampleSource(examples, use), text, betweenSource(examples, use), numberSource(width, use)];
     const head = (/** @type {string} */ title) => make("p", { class: "v2s-head", role: "heading", "aria-level": 3 }, title);
     this.button.replaceWith(chooser(sources), head("The vector"), strip.element, head("The slug"), result.element);

@@ -4,14 +4,18 @@ import { labelled, make, table } from "./dom.js";
 
 /** @typedef {import("./client.js").Answer} Answer */
 
+const ROUNDED = "The embedder here has its weights in int8, so of two close slugs the command may name the other";
+
 // How a slug was decoded, and why the command line may name another.
 /** @type {Record<Answer["variant"], string>} */
 const VARIANTS = {
   search: "The search alone, as the command vec2slug does it",
   mbr: "Minimum Bayes risk, not re-ranked, as with --fast: the embedder is still loading",
   "mbr-reranked":
-    "Minimum Bayes risk, re-ranked by embedding similarity, as the command vec2slug does it. " +
-    "The embedder here has its weights in int8, so of two close slugs the command may name the other",
+    `Minimum Bayes risk, re-ranked by embedding similarity, as the command vec2slug does it. ${ROUNDED}`,
+  text:
+    "By the text’s own words and its vector, re-ranked by embedding similarity, as the command vec2slug " +
+    `does it with a text. ${ROUNDED}`,
 };
 
 export class Result {
@@ -41,7 +45,7 @@ export class Result {
     const link = make("a", { href: "12_release.html#one-configuration" }, "all variants");
     this.how.replaceChildren(`${VARIANTS[variant]} (`, link, ").");
     const rows = candidates.map(({ slug, score }) => [slug, score.toFixed(3)]);
-    const caption = "The best candidates of this vector";
+    const caption = `The best candidates of this ${variant === "text" ? "text" : "vector"}`;
     this.candidates.replaceChildren(table(caption, ["slug", this.score], rows, [this.score]));
     this.steps = steps;
     this.slider.max = String(steps.length);

@@ -10,13 +10,14 @@ import { between, parseVector, randomVector } from "./vectors.js";
 const PAUSE = 150; // milliseconds without a key before a text is read
 
 /**
- * @param {(text: string) => void} read called with a text to be read
+ * @param {(text: string, vectorOnly: boolean) => void} read called with a text to be read
+ * @param {boolean} heard whether there is a model of words in texts
  * @returns {Source & {ready: () => void}}
  */
-export function textSource(read) {
+export function textSource(read, heard) {
   /** @type {number | undefined} */
   let timer;
-  const send = () => field.value.trim() && !field.disabled && read(field.value);
+  const send = () => field.value.trim() && !field.disabled && read(field.value, box.checked);
   const input = () => {
     clearTimeout(timer);
     timer = setTimeout(send, PAUSE);
@@ -28,7 +29,10 @@ export function textSource(read) {
     says.textContent = "Write or paste; the slug follows as you type. Nothing leaves this page.";
     send();
   };
-  const element = make("div", {}, label, says);
+  const box = make("input", { type: "checkbox", change: send });
+  const alone = make("label", {}, box, " By its vector alone");
+  const words = make("div", { class: "v2s-row" }, "The text’s own words count too.", alone);
+  const element = make("div", {}, label, ...(heard ? [words] : []), says);
   return { label: "Text", element, shown: send, ready };
 }
 

@@ -24,20 +24,21 @@ const ANSWERS = {
     predictor = new Predictor(runtime, await openSession(runtime, graph), json(sidecar), settings);
   },
   async reader({ base, files, limit }) {
-    const [graph, tokenizer] = await fetched(base, files);
+    const [graph, tokenizer, textModel] = await fetched(base, files);
     reader = new Reader(runtime, await openSession(runtime, graph), json(tokenizer), limit);
+    predictor.textModel = textModel ? json(textModel) : null;
   },
-  async slug({ vector, topK }) {
+  async slug({ vector, topK, text }) {
     const began = performance.now();
     const embed = reader && reader.embed.bind(reader);
-    const prediction = await predictor.predict(vector, topK, embed);
+    const prediction = await predictor.predict(vector, topK, embed, text);
     return { ...prediction, vector, milliseconds: performance.now() - began };
   },
-  async text({ text, topK }) {
+  async text({ text, topK, vectorOnly }) {
     const began = performance.now();
     const [vector] = await /** @type {Reader} */ (reader).embed([text]);
     const read = performance.now() - began;
-    return { ...(await ANSWERS.slug({ vector, topK })), read };
+    return { ...(await ANSWERS.slug({ vector, topK, text: vectorOnly ? "" : text })), read };
   },
 };
 
