@@ -1,22 +1,19 @@
 """The playground's scripts give what Python gives: golden cases, read by node's own test runner.
 
 `parity.test.mjs` beside this file has the other half. Pages and controls are looked at in Chromium,
-by `test_browser_model.py`.
+by `test_browser_model.py`; what texts add is in `test_browser_text.py`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import string
-import subprocess
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from golden import ALPHABET, ROUNDING, drawn, pairs, run_in_node
+from hypothesis import assume
 from hypothesis import strategies as st
 from plain_beam_search import HistoryStepper, configs, documents, models, plain_search, vocabularies
 from tokenizers import Tokenizer
@@ -29,7 +26,6 @@ from vec2slug_lib.common.slugs import (
     repeats,
     sound_word,
 )
-from vec2slug_lib.common.vocabulary import SPECIALS
 from vec2slug_lib.embedding.wordpiece import MAX_TOKENS, tokenizer_path
 from vec2slug_lib.inference.beam_search import Candidate, search
 from vec2slug_lib.inference.mbr import MBRConfig, expected_scores, rerank
@@ -40,43 +36,8 @@ from vec2slug_lib.release.browser import settings as browser_settings
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "_build/npm/node_modules/onnxruntime-web/dist"
-ROUNDING = 1e-5  # of sums of float32 numbers in another order
 letters = st.characters(exclude_categories=["Cs", "Co"], max_codepoint=0x2FFFF)
 texts = st.text(letters | st.sampled_from(" \t\nabcdeéßÅ中國'’-.!#_"), max_size=60)
-
-
-def drawn(strategy, count):
-    """Examples of a strategy, the same in every run."""
-    cases = []
-
-    @settings(max_examples=count, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-    @given(strategy)
-    def collect(case):
-        cases.append(case)
-
-    collect()
-    return cases
-
-
-def run_in_node(folder, kind, cases, **shared):
-    """Hand golden cases to node's test runner; all of them must pass."""
-    path = folder / "golden.json"
-    path.write_text(json.dumps({"kind": kind, "cases": cases, **shared}, default=str), "utf-8")
-    command = [
-        "node",
-        "--test",
-        "--test-reporter=tap",
-        str(Path(__file__).with_name("parity.test.mjs")),
-    ]
-    done = subprocess.run(
-        command, env=os.environ | {"GOLDEN": str(path)}, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"\n# pass {len(cases)}\n" in done.stdout, done.stdout
-
-
-def pairs(candidates):
-    return [[candidate.slug, candidate.score] for candidate in candidates]
 
 
 def test_tokens_are_those_of_the_tokenizers_library(tmp_path):
@@ -170,12 +131,11 @@ slugs = st.lists(words, min_size=1, max_size=6).map("-".join)
 @st.composite
 def rerankings(draw):
     """Candidates of a page, what the bag-of-words head says, and Python's choice."""
-    strings = [*SPECIALS, *string.ascii_lowercase, *string.digits, "cat", "dog", "og", "lo", "zoo"]
     some = draw(st.lists(slugs, min_size=1, max_size=8, unique=True))
     rng = np.random.default_rng(draw(st.integers(0, 10**6)))
     scores = np.sort(rng.normal(scale=3, size=len(some)))[::-1].tolist()
     candidates = [Candidate(*pair) for pair in zip(some, scores, strict=True)]
-    logits = rng.normal(scale=draw(st.sampled_from([0.1, 2.0, 8.0])), size=(1, len(strings)))
+    logits = rng.normal(scale=draw(st.sampled_from([0.1, 2.0, 8.0])), size=(1, len(ALPHABET)))
     mbr = MBRConfig(
         candidate_weight=draw(st.sampled_from([0.0, 0.2, 1.0])),
         temperature=draw(st.sampled_from([0.5, 2.0])),
@@ -183,7 +143,7 @@ def rerankings(draw):
         score_fit=(0.88, draw(st.sampled_from([-0.3, -0.085]))),
         rerank_fit=(0.69, draw(st.sampled_from([0.0, 0.33])), -0.19),
     )
-    ids, logits = {token: i for i, token in enumerate(strings)}, logits.astype(np.float32)
+    ids, logits = {token: i for i, token in enumerate(ALPHABET)}, logits.astype(np.float32)
     (expected,) = expected_scores([candidates], ids, mbr, logits)
     cosines = draw(st.none() | st.just(rng.uniform(-0.2, 0.9, len(some)).tolist()))
     # Scores that differ are far enough apart; cosines as far as they are random.
@@ -194,7 +154,7 @@ def rerankings(draw):
     assume(cosines is None or all(a == b or a - b > 10 * ROUNDING for a, b in pairwise(scores)))
     reranked = pairs(chosen)
     return {
-        "strings": strings, "candidates": pairs(candidates), "logits": logits[0].tolist(),
+        "strings": ALPHABET, "candidates": pairs(candidates), "logits": logits[0].tolist(),
         "mbr": mbr.to_json(), "cosines": cosines, "reranked": reranked,
     }  # fmt: skip
 

@@ -1,0 +1,236 @@
+"""What a text adds in the playground is what it adds in Python: golden cases, see `golden.py`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden import ALPHABET, ROUNDING, drawn, pairs, run_in_node
+from hypothesis import assume
+from hypothesis import strategies as st
+from plain_beam_search import HistoryStepper, configs, models, plain_search
+
+from vec2slug_lib.common.files import read_json
+from vec2slug_lib.common.slugs import STOPWORDS
+from vec2slug_lib.common.vocabulary import FIRST, HYPHEN
+from vec2slug_lib.inference.grounding import bonuses, raised
+from vec2slug_lib.inference.mbr import Evidence, MBRConfig, search_settings
+from vec2slug_lib.inference.predictor import SlugPredictor
+from vec2slug_lib.inference.release_folder import ReleaseConfig
+from vec2slug_lib.inference.rows import Page
+from vec2slug_lib.inference.scores import scores_of
+from vec2slug_lib.inference.settings import DecodingConfig
+from vec2slug_lib.inference.steppers import GRAPHS
+from vec2slug_lib.inference.text_model import FEATURES, TextModel, Trees, describe
+from vec2slug_lib.inference.text_search import text_search
+from vec2slug_lib.inference.text_words import MOST_WORDS, has_words, runs, text_words
+from vec2slug_lib.release import browser
+
+ROOT = Path(__file__).parents[2]
+RUNTIME = ROOT / "_build/npm/node_modules/onnxruntime-web/dist"
+IDS = {token: i for i, token in enumerate(ALPHABET)}
+
+# Words, and what may stand between them.
+PIECES = (
+    "Cat cat cats dog7 The of zoo Zoo B2B 2020 Don’t o'clock ZooZoo a1b2c3d4e5 naïve ÉCLAIR "
+    "İstanbul ΟΔΟΣ ﬁne 中国 ½ x² Ⅳ ǅ ª e\u0301a a\u0308"
+).split()
+BETWEEN = [*" " * 16, *"-_“’'`👍\n\0\u0301", "  ", ", ", ". ", "” ", " ("]
+assigned = st.characters(exclude_categories=["Cs", "Co", "Cn"], max_codepoint=0x2FFFF)
+passages = st.lists(st.tuples(st.sampled_from(PIECES), st.sampled_from(BETWEEN)), max_size=20).map(
+    lambda parts: "".join(word + space for word, space in parts)
+)
+LARGEST = np.array([-9, 3, 93, 8, 1, 1, 6, 1, 1])  # of thresholds that tell words apart
+
+
+def text_model(rng, depth, size):
+    """A model of two trees that are drawn, and as it is when read from its file."""
+    inner = 2**depth - 1
+    feature = rng.integers(0, len(FEATURES), (2, inner))
+    threshold = rng.uniform(0, 1, feature.shape) * LARGEST[feature]
+    trees = Trees(feature, threshold, rng.normal(scale=2, size=(2, inner + 1)), -1.0)
+    frequencies = "".join(map(chr, rng.integers(33, 127, size)))
+    fits = (0.88, 0.1), (0.69, 0.33, 0.1)
+    model = TextModel(trees, frequencies, 0.3, float(rng.uniform(0.2, 2)), 4, 0.05, *fits)
+    return TextModel.from_json(model.to_json())
+
+
+def test_the_words_of_a_text_are_those_of_python(tmp_path):
+    many = ["", "a\n" * (MOST_WORDS + 5), *drawn(passages, 300), *drawn(st.text(assigned), 300)]
+    cases = [{"text": text, "words": text_words(text)} for text in many]
+    counts = Counter(key for case in cases for word in case["words"] for key in word[1:])
+    assert min(counts[True], counts[False]) > 100
+    run_in_node(tmp_path, "text words", cases)
+
+
+@st.composite
+def described_texts(draw):
+    """A text, a model, and what the model makes of the text's words."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    text, model = draw(passages), text_model(rng, draw(st.integers(1, 2)), len(ALPHABET))
+    logits = rng.normal(scale=2, size=len(ALPHABET)).astype(np.float32)
+    asked = (text_words(text), logits, IDS, mean_words := draw(st.sampled_from([1.0, 4.6])))
+    probabilities = model.probabilities(*asked)
+    _, features = describe(*asked, model.frequencies)
+    gains = [
+        [",".join(map(str, node)), list(zip(tokens.tolist(), gain.tolist(), strict=True))]
+        for node, (tokens, gain) in bonuses(probabilities, IDS, model.bonus).items()
+    ]
+    return {
+        "text": text, "logits": logits.tolist(), "meanWords": mean_words, "model": model.to_json(),
+        "features": features.tolist(), "probabilities": list(probabilities.items()), "gains": gains,
+    }  # fmt: skip
+
+
+def test_what_is_made_of_the_words_of_a_text_is_that_of_python(tmp_path):
+    cases = drawn(described_texts(), 150)
+    assert sum(len(case["gains"]) > 1 for case in cases) > 50
+    lists = {"strings": ALPHABET, "stopwords": sorted(STOPWORDS)}
+    run_in_node(tmp_path, "text model", cases, **lists, tolerance=ROUNDING)
+
+
+@st.composite
+def texts_with_runs(draw):
+    """A text with probabilities of its words, and the runs that are chosen."""
+    text, count = draw(passages), draw(st.integers(0, 6))
+    limits = {
+        "min_words": draw(st.integers(1, 3)), "max_words": draw(st.integers(3, 8)),
+        "max_chars": draw(st.sampled_from([12, 80])), "sound_words": draw(st.booleans()),
+    }  # fmt: skip
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    found = text_words(text)
+    probabilities = {word.word: float(rng.uniform()) for word in found}
+    config = DecodingConfig(**limits)
+    return {
+        "text": text, "probabilities": list(probabilities.items()), "meanWords": 4.6,
+        "count": count, "limits": limits, "best": runs(found, probabilities, config, 4.6, count),
+    }  # fmt: skip
+
+
+def test_runs_of_words_are_those_of_python(tmp_path):
+    cases = drawn(texts_with_runs(), 300)
+    assert sum(len(case["best"]) > 1 for case in cases) > 30
+    decoding = browser.settings(ReleaseConfig({}, ALPHABET, DecodingConfig(), None))["decoding"]
+    run_in_node(tmp_path, "runs", cases, decoding=decoding)
+
+
+@st.composite
+def raised_rows(draw):
+    """Logits of a row, gains of a few subwords, and the row's scores with them."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    size, width = draw(st.integers(1, 12)), draw(st.integers(1, 12))
+    logits = rng.normal(scale=2, size=FIRST + size).astype(np.float32)
+    tokens = FIRST + rng.permutation(size)[: draw(st.integers(1, size))]
+    gains = rng.uniform(0, 6, len(tokens))
+    scores = scores_of(logits[:1], logits[:1], logits[None, FIRST:], width)
+    found = raised(scores, {0: (tokens, gains)})
+    return {
+        "logits": logits.tolist(), "width": width, "total": found.total[0],
+        "gains": list(zip(tokens.tolist(), gains.tolist(), strict=True)),
+        "best": found.best[0].tolist(), "tokens": found.tokens[0].tolist(),
+        "subwords": found.subwords[0].tolist(),
+    }  # fmt: skip
+
+
+def test_logits_are_raised_as_in_python(tmp_path):
+    run_in_node(tmp_path, "raised", drawn(raised_rows(), 200), tolerance=ROUNDING)
+
+
+def heard(model, gains):
+    """A model of histories that has heard of a text, written out plainly."""
+
+    def logits(tokens):
+        values = model(1, tokens).copy()
+        begin = max((place + 1 for place, token in enumerate(tokens) if token == HYPHEN), default=0)
+        for token, gain in zip(*gains.get(tokens[begin:], ((), ())), strict=True):
+            values[token] += gain
+        return values
+
+    return logits
+
+
+@st.composite
+def text_searches(draw):
+    """A search by a text and a vector: all candidates, and the model on all histories asked for."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    text, model = (
+        draw(passages.filter(has_words)),
+        text_model(rng, draw(st.integers(1, 2)), len(ALPHABET)),
+    )
+    decoder, decoding = draw(models(len(ALPHABET))), replace(draw(configs()), stopping="optimal")
+    mbr = MBRConfig(beam_width=draw(st.integers(1, 5)), length_reward=draw(st.sampled_from([0, 2])))
+    word_logits, logits = rng.normal(scale=2, size=(1, len(ALPHABET))).astype(np.float32), {}
+    near = draw(st.booleans())
+
+    def recorded(document, tokens):
+        return logits.setdefault(tokens, decoder(document, tokens))
+
+    def embed(slugs):
+        return np.array([[len(slug) / 40] for slug in slugs])
+
+    gains = bonuses(
+        model.probabilities(text_words(text), word_logits[0], IDS, mbr.mean_words), IDS, model.bonus
+    )
+    config = search_settings(decoding, mbr)
+    plain, _, margin = plain_search(heard(decoder, gains), ALPHABET, config, mbr.beam_width)
+    assume(margin > 10 * ROUNDING)
+    evidence = Evidence(lambda rows: word_logits, embed=embed if near else None)
+    asked = (ALPHABET, decoding, mbr, evidence, model)
+    found = text_search(
+        HistoryStepper(recorded), np.ones((1, 1), np.float32), [text], *asked
+    ).candidates[0]
+    assert {slug for slug, _ in plain} <= {candidate.slug for candidate in found}
+    assume(all(a.score == b.score or a.score - b.score > 10 * ROUNDING for a, b in pairwise(found)))
+    return {
+        "text": text, "candidates": pairs(found), "mbr": mbr.to_json(), "model": model.to_json(),
+        "decoding": browser.settings(ReleaseConfig({}, ALPHABET, config, None))["decoding"],
+        "near": near, "wordLogits": word_logits[0].tolist(), "searched": len(plain),
+        "logits": [[history, values.tolist()] for history, values in logits.items()],
+    }  # fmt: skip
+
+
+def test_all_candidates_of_a_text_are_those_of_python(tmp_path):
+    cases = drawn(text_searches(), 100)
+    assert sum(len(case["candidates"]) > case["searched"] for case in cases) > 20  # runs too
+    run_in_node(tmp_path, "text search", cases, strings=ALPHABET, tolerance=ROUNDING)
+
+
+def test_all_candidates_of_tiny_models_are_those_of_python(release, tmp_path):
+    rng = np.random.default_rng(0)
+    predictor = SlugPredictor.from_dir(release)
+    predictor.text_model = text_model(rng, 2, len(predictor.vocabulary.strings))
+    texts = [*drawn(passages, 30), *["ΟΔΟΣ"] * 2]  # the last have no word that a slug could have
+    pages = [Page(rng.normal(size=24).astype(np.float32), text) for text in texts]
+    cases = [
+        {"row": row.tolist(), "text": text, "topK": top_k, "candidates": pairs(candidates)}
+        for top_k in (1, 8)
+        for (row, text), candidates in zip(pages, predictor.stream(pages, top_k), strict=True)
+    ]
+    run_in_node(
+        tmp_path, "model", cases,
+        runtime=RUNTIME, graph=release / GRAPHS["float32"], sidecar=release / "model.json",
+        settings=browser.settings(predictor.config), textModel=predictor.text_model.to_json(),
+        tolerance=read_json(release / "manifest.onnx.json")["tolerance"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("run", ["headed"], indirect=True)  # others have no use for a text
+def test_a_release_with_a_text_model_gives_it_to_the_page(release, tmp_path, monkeypatch):
+    monkeypatch.setattr(browser, "write_examples", lambda path: None)
+    files = {"model.json": (release / "model.json").read_bytes(), "text.json": b"{}"}
+    for name in ("reader.onnx", "tokenizer.json"):
+        (tmp_path / name).write_bytes(b"1")
+    for names in (["model.json", "text.json"], ["model.json"]):  # into one folder, one by one
+        folder = tmp_path / "-".join(names)
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes(files[name])
+        browser.collect(folder, folder, tmp_path, folder, tmp_path / "out")
+        reader = read_json(tmp_path / "out/files.json")["reader"]
+        sizes = {"reader.onnx": 1, "tokenizer.json": 1, "text.json": 2}
+        expected = ["reader.onnx", "tokenizer.json", *names[1:]]
+        assert reader == [{"name": name, "bytes": sizes[name]} for name in expected]
