@@ -37,6 +37,7 @@ from vec2slug_lib.inference.rows import Page
 
 System = Callable[[TextPages], list[str]]
 WORDS = 5  # of a slug of keywords, as the TF-IDF baseline has
+CHOSEN_BY = 100  # validation pages, by which keywords are set up
 BINS = 10  # of scores, for their honesty
 
 
@@ -129,13 +130,6 @@ def keybert_slugs(embed: Callable[[Sequence[str]], Any], length: int) -> System:
     return slugs
 
 
-def take(pages: TextPages, count: int) -> TextPages:
-    """At most so many pages, drawn at random."""
-    drawn = np.random.default_rng(0).permutation(len(pages.slugs))[:count]
-    lists = ([column[i] for i in drawn] for column in pages[1:])
-    return TextPages(pages.vectors[drawn], *lists)
-
-
 def compare(
     slugs: dict[str, list[str]], pages: TextPages, scores: Sequence[float]
 ) -> dict[str, Any]:
@@ -168,7 +162,7 @@ def main() -> None:
     """Make slugs by every system, and write the record."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, help="folder of parquet with id, url, text, source")
-    parser.add_argument("--rows", type=int, default=2_000, help="test pages of known sources")
+    parser.add_argument("--rows", type=int, default=1_000, help="pages of each kind")
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
     parser.add_argument("--out", type=Path, help="record to write")
     options = parser.parse_args()
@@ -179,13 +173,15 @@ def main() -> None:
     exact = open_embedder(data.embedder, exact=True).embed
     predictor = SlugPredictor.from_dir(options.model, embedder=embedder)
     known = pages_of(data.part("val"), options.corpus)
-    left_out = {part: left_out_pages(options.corpus, part, data, exact) for part in ("val", "test")}
+    few, unseen = (
+        left_out_pages(options.corpus, part, data, exact, count)
+        for part, count in (("val", CHOSEN_BY), ("test", options.rows))
+    )
     training = pages_of(data.part("train").sample(20_000), options.corpus).texts
     variants = {
         "YAKE": {n: yake_slugs(n) for n in (1, 2, 3)},
         "KeyBERT": {n: keybert_slugs(embedder.embed, n) for n in (1, 2)},
     }
-    few = take(left_out["val"], 200)
     best = {}
     for name, systems in variants.items():
         means = {n: token_overlap(s(few), few.slugs)[2].mean() for n, s in systems.items()}
@@ -198,7 +194,7 @@ def main() -> None:
     names = [example.name for example in examples]
     sets = {
         "known": pages_of(data.test_rows().sample(options.rows), options.corpus),
-        "left out": left_out["test"],
+        "left out": unseen,
         "articles": TextPages(exact(texts), texts, slugs, names, list(range(len(names)))),
     }
     scores: list[float] = []

@@ -15,7 +15,7 @@ import pandas as pd
 from ..common.errors import Vec2SlugError
 from ..common.slugs import extract_slug
 from ..common.vectors import Floats
-from ..data.dataset import Dataset
+from ..data.dataset import SEED, Dataset
 from ..data.split import LEFT_OUT
 
 BLOCK = 256  # pages compared with the data set at a time
@@ -50,7 +50,11 @@ def pages_of(rows: Dataset, corpus: Path) -> TextPages:
 
 
 def left_out_pages(
-    corpus: Path, part: str, data: Dataset, embed: Callable[[Any], Floats]
+    corpus: Path,
+    part: str,
+    data: Dataset,
+    embed: Callable[[Any], Floats],
+    count: int | None = None,
 ) -> TextPages:
     """Read and embed the pages of sources that no model learns from; see `split.LEFT_OUT`.
 
@@ -61,6 +65,7 @@ def left_out_pages(
         part: ``val``, to choose by, or ``test``.
         data: the data set.
         embed: unit vectors ``[N, D]`` of N texts.
+        count: pages at most, drawn at random; all if None.
 
     Raises:
         Vec2SlugError: there is none of them.
@@ -72,6 +77,8 @@ def left_out_pages(
     found = found.assign(slug=slugs).dropna(subset="slug").sort_values("id")
     if found.empty:
         raise Vec2SlugError(f"expected pages of {', '.join(sources)} in {corpus}, found none")
+    if count is not None:
+        found = found.sample(min(count, len(found)), random_state=SEED)
     vectors = embed(found["text"].tolist())
     topics = np.concatenate(
         [
