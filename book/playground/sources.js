@@ -31,7 +31,7 @@ export function textSource(read, heard) {
   };
   const box = make("input", { type: "checkbox", change: send });
   const alone = make("label", {}, box, " By its vector alone");
-  const words = make("div", { class: "v2s-row" }, "The text’s own words count too.", alone);
+  const words = make("div", { class: "v2s-row" }, "By default the text’s own words count too.", alone);
   const element = make("div", {}, label, ...(heard ? [words] : []), says);
   return { label: "Text", element, shown: send, ready };
 }

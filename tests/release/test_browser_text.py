@@ -1,4 +1,7 @@
-"""What a text adds in the playground is what it adds in Python: golden cases, see `golden.py`."""
+"""What a text adds in the playground is what it adds in Python: golden cases, see `golden.py`.
+
+Once, at the end, in Chromium too.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import served, until, visit
 from golden import ALPHABET, ROUNDING, drawn, pairs, run_in_node
 from hypothesis import assume
 from hypothesis import strategies as st
 from plain_beam_search import HistoryStepper, configs, models, plain_search
 
-from vec2slug_lib.common.files import read_json
+from vec2slug_lib.common.files import read_json, write_json
 from vec2slug_lib.common.slugs import STOPWORDS
 from vec2slug_lib.common.vocabulary import FIRST, HYPHEN
+from vec2slug_lib.embedding.minilm_graph import reader_folder
+from vec2slug_lib.embedding.registry import open_embedder
 from vec2slug_lib.inference.grounding import bonuses, raised
 from vec2slug_lib.inference.mbr import Evidence, MBRConfig, search_settings
 from vec2slug_lib.inference.predictor import SlugPredictor
-from vec2slug_lib.inference.release_folder import ReleaseConfig
+from vec2slug_lib.inference.release_folder import DEFAULT_MODEL, ReleaseConfig
 from vec2slug_lib.inference.rows import Page
 from vec2slug_lib.inference.scores import scores_of
 from vec2slug_lib.inference.settings import DecodingConfig
@@ -28,10 +34,13 @@ from vec2slug_lib.inference.steppers import GRAPHS
 from vec2slug_lib.inference.text_model import FEATURES, TextModel, Trees, describe
 from vec2slug_lib.inference.text_search import text_search
 from vec2slug_lib.inference.text_words import MOST_WORDS, has_words, runs, text_words
-from vec2slug_lib.release import browser
+from vec2slug_lib.release import browser as playground
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = ROOT / "_build/npm/node_modules/onnxruntime-web/dist"
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Playground</title>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="playground.css">
+<div id="v2s-playground"></div><script type="module" src="page.js"></script>"""
 IDS = {token: i for i, token in enumerate(ALPHABET)}
 
 # Words, and what may stand between them.
@@ -114,7 +123,7 @@ def texts_with_runs(draw):
 def test_runs_of_words_are_those_of_python(tmp_path):
     cases = drawn(texts_with_runs(), 300)
     assert sum(len(case["best"]) > 1 for case in cases) > 30
-    decoding = browser.settings(ReleaseConfig({}, ALPHABET, DecodingConfig(), None))["decoding"]
+    decoding = playground.settings(ReleaseConfig({}, ALPHABET, DecodingConfig(), None))["decoding"]
     run_in_node(tmp_path, "runs", cases, decoding=decoding)
 
 
@@ -187,7 +196,7 @@ def text_searches(draw):
     assume(all(a.score == b.score or a.score - b.score > 10 * ROUNDING for a, b in pairwise(found)))
     return {
         "text": text, "candidates": pairs(found), "mbr": mbr.to_json(), "model": model.to_json(),
-        "decoding": browser.settings(ReleaseConfig({}, ALPHABET, config, None))["decoding"],
+        "decoding": playground.settings(ReleaseConfig({}, ALPHABET, config, None))["decoding"],
         "near": near, "wordLogits": word_logits[0].tolist(), "searched": len(plain),
         "logits": [[history, values.tolist()] for history, values in logits.items()],
     }  # fmt: skip
@@ -213,14 +222,14 @@ def test_all_candidates_of_tiny_models_are_those_of_python(release, tmp_path):
     run_in_node(
         tmp_path, "model", cases,
         runtime=RUNTIME, graph=release / GRAPHS["float32"], sidecar=release / "model.json",
-        settings=browser.settings(predictor.config), textModel=predictor.text_model.to_json(),
+        settings=playground.settings(predictor.config), textModel=predictor.text_model.to_json(),
         tolerance=read_json(release / "manifest.onnx.json")["tolerance"],
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("run", ["headed"], indirect=True)  # others have no use for a text
 def test_a_release_with_a_text_model_gives_it_to_the_page(release, tmp_path, monkeypatch):
-    monkeypatch.setattr(browser, "write_examples", lambda path: None)
+    monkeypatch.setattr(playground, "write_examples", lambda path: None)
     files = {"model.json": (release / "model.json").read_bytes(), "text.json": b"{}"}
     for name in ("reader.onnx", "tokenizer.json"):
         (tmp_path / name).write_bytes(b"1")
@@ -229,8 +238,40 @@ def test_a_release_with_a_text_model_gives_it_to_the_page(release, tmp_path, mon
         folder.mkdir()
         for name in names:
             (folder / name).write_bytes(files[name])
-        browser.collect(folder, folder, tmp_path, folder, tmp_path / "out")
+        playground.collect(folder, folder, tmp_path, folder, tmp_path / "out")
         reader = read_json(tmp_path / "out/files.json")["reader"]
         sizes = {"reader.onnx": 1, "tokenizer.json": 1, "text.json": 2}
         expected = ["reader.onnx", "tokenizer.json", *names[1:]]
         assert reader == [{"name": name, "bytes": sizes[name]} for name in expected]
+
+
+def test_the_words_of_a_text_count_unless_its_vector_alone_is_asked_for(browser, tmp_path):
+    """The released decoder, with a model to which capitals within a phrase are all."""
+    (release := tmp_path / "release").mkdir()
+    for name in (GRAPHS[playground.PRECISION], "model.json"):
+        (release / name).symlink_to(DEFAULT_MODEL / name)
+    predictor = SlugPredictor.from_dir(release, embedder=open_embedder())
+    feature, codes = FEATURES.index("capitals_inside"), "!" * len(predictor.vocabulary.strings)
+    trees = Trees(np.array([[feature]]), np.array([[0.5]]), np.array([[-4.0, 4.0]]), 0.0)
+    fits = (1.0, 0.0), (1.0, 0.0, 0.0)
+    predictor.text_model = TextModel(trees, codes, 0.3, 2.0, 4, 0.05, *fits)
+    write_json(release / "text.json", predictor.text_model.to_json())
+    scripts, home = ROOT / "book/playground", tmp_path / "home"
+    playground.collect(scripts, release, reader_folder(), RUNTIME, home)
+    (home / "index.html").write_text(PAGE, "utf-8")
+    text = "On Fridays, near the harbour, old Ottoline Quimby fries fish for the whole village."
+    heard = predictor.predict_texts([text])
+    assert "ottoline-quimby" in heard[0]
+    alone = predictor.predict(predictor.embedder.embed([text]))
+    shown = "([slug]) => document.querySelector('.v2s-slug').textContent === slug"
+    with served(home) as address, visit(browser, address, address) as (page, problems):
+        page.get_by_role("button", name="Start").click()
+        page.get_by_text("works offline").wait_for()
+        page.get_by_label("Text", exact=True).check()
+        page.get_by_label("Your text").fill(text)
+        until(page, shown, heard)
+        assert "own words and its vector" in page.locator(".v2s-how").inner_text()
+        page.get_by_label("By its vector alone").check()
+        until(page, shown, alone)
+        assert "own words" not in page.locator(".v2s-how").inner_text()
+        assert not problems
