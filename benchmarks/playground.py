@@ -41,8 +41,9 @@ SLUG = """async row => {
   const { candidates, steps, milliseconds, variant } = answer;
   return [candidates[0].slug, candidates[0].score, milliseconds, steps.length, variant];
 }"""
-TEXT = """async text => {
-  const { candidates, vector, milliseconds, read } = await client.ask("text", { text, topK: 5 });
+TEXT = """async ([text, vectorOnly]) => {
+  const answer = await client.ask("text", { text, vectorOnly, topK: 5 });
+  const { candidates, vector, milliseconds, read } = answer;
   return [Array.from(vector), milliseconds + read, candidates[0].slug];
 }"""
 
@@ -129,14 +130,15 @@ def predictor() -> SlugPredictor:
 def article_slugs(page: Any) -> dict[str, dict[str, str]]:
     """Slugs of the book's articles by name: from the vector that the page has, and from the text.
 
-    That vector is of the float32 weights; of a text, the page makes one with int8 weights.
+    That vector is of the float32 weights; of a text, the page makes one with int8 weights, and
+    goes by it alone.
     """
     articles = load_examples()
     vectors = example_vectors(open_embedder(exact=True)).astype(np.float64).round(6)
     return {
         article.name: {
             "vector": page.evaluate(SLUG, vector.tolist())[0],
-            "text": page.evaluate(TEXT, article.text)[2],
+            "text": page.evaluate(TEXT, [article.text, True])[2],
         }
         for article, vector in zip(articles, vectors, strict=True)
     }
@@ -167,7 +169,7 @@ def measure(page: Any, options: argparse.Namespace) -> dict[str, Any]:
         found.append(page.evaluate(SLUG, rows[i].tolist()))
         if i + 1 in (options.warm, options.generations):
             memories.append(memory())
-    read = [page.evaluate(TEXT, text) for text in tqdm(texts, unit="text")]
+    read = [page.evaluate(TEXT, [text, False]) for text in tqdm(texts, unit="text")]
     exact = open_embedder(exact=True).embed(texts)
     cosines = (np.array([vector for vector, *_ in read]) * exact).sum(axis=1)
     calls = page.evaluate(CALLS, [1, options.beam])

@@ -15,6 +15,7 @@ HOLDS = {
     "model.json": "its vocabulary and settings",
     "reader.onnx": "the embedder; weights stored in int8",
     "tokenizer.json": "the embedder's vocabulary",
+    "text.json": "which words of a text are in its slug",
 }
 AIM = 150  # milliseconds a slug
 # Why a slug of the playground is not the command line's, by the first step that changes it.
@@ -57,8 +58,8 @@ def articles_says(articles: pd.DataFrame) -> str:
         return f"On all {count} articles the playground names the slug of the command line."
     return (
         f"The playground names the slug of the command line on {same[0]} of the {count} articles "
-        f"where it has the vector, as under “Example”, and on {same[1]} where it reads the text, "
-        "as under “Text”. The last column of the table has the causes."
+        f"where it has the vector, as under “Example”, and on {same[1]} where it reads the text "
+        "and goes by its vector alone, as “Text” can. The last column of the table has the causes."
     )
 
 
