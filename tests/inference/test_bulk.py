@@ -247,6 +247,14 @@ def test_the_command(source, release, tmp_path, capsys):
     assert "column is vector here and embedding there" in capsys.readouterr().err
 
 
+def test_a_folder_that_was_moved_may_not_change_its_settings(source, release, tmp_path):
+    out = made(source, tmp_path / "out", release)
+    moved = source.rename(tmp_path / "moved")
+    with pytest.raises(Vec2SlugError, match="precision is int8 here and float32 there"):
+        SlugJob.claim(moved, out, release, "int8")
+    made(moved, out, release)
+
+
 def pids_with_files_in(folder):
     """Processes that have a file open in a folder: of our workers, those that write slugs."""
     found = set()

@@ -185,9 +185,12 @@ def generate(argv: Sequence[str]) -> int:
     make_graphs(options.model, options.precision)
     job = SlugJob.claim(
         options.input, options.out, options.model, options.precision, options.column, workers,
-        options.skip_bad,
+        options.skip_bad, options.text_column, options.vector_only,
     )  # fmt: skip
     files = job.files()
+    if texts := job.with_texts(files):
+        told = f"vec2slug: texts count beside the vectors in {len(texts)} of {len(files)} files"
+        print(f"{told}; --vector-only leaves them out", file=sys.stderr)
     with naming(options.input), progress_bar(sum(files.values())) as bar:
         skipped = write_slug_tables(job, files, engine, bar.update)
     if skipped:
@@ -209,6 +212,13 @@ def generate_options(argv: Sequence[str]) -> argparse.Namespace:
     where = "folder of one file of slugs for each of vectors; goes on with what is there"
     parser.add_argument("--out", type=Path, required=True, help=where)
     parser.add_argument("--column", default="embedding", help="of the vectors: lists of numbers")
+    texts = parser.add_mutually_exclusive_group()
+    texts.add_argument(
+        "--text-column", default="", help="of texts, beside the vectors; default: text, if there"
+    )
+    texts.add_argument(
+        "--vector-only", action="store_true", help="texts count by their vectors alone"
+    )
     parser.add_argument("--model", type=Path, default=DEFAULT_MODEL, help="release folder")
     parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
     parser.add_argument("--engine", choices=("local", "ray"), default="local")

@@ -57,7 +57,7 @@ def undecoded(column: pa.Array) -> pa.Array:
     return column.cast(pa.large_binary()) if any(is_(column.type) for is_ in strings) else column
 
 
-def _strings(column: pa.Array) -> list[str]:
+def strings(column: pa.Array) -> list[str]:
     """List the values of a column; bytes that are not UTF-8 become lone surrogates."""
     values = undecoded(column).to_pylist()
     return [
@@ -122,7 +122,7 @@ class Column(Sequence[str]):
         row = int(self._starts[group])
         try:
             for batch in self._file.iter_batches(BATCH, row_groups=groups, columns=[self._name]):
-                yield _strings(batch.column(0))
+                yield strings(batch.column(0))
                 row += len(batch)
         except DAMAGE as error:
             raise Vec2SlugError(

@@ -11,7 +11,7 @@ worker at most: with files of a million vectors or less, hours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -25,16 +25,26 @@ import pyarrow.parquet as pq
 from pyarrow.parquet import ParquetFile, ParquetWriter
 
 from ..common.errors import Vec2SlugError
-from ..common.files import atomic, check_file, file_sha256, read_json, write_json_lines
+from ..common.files import (
+    atomic,
+    check_file,
+    file_sha256,
+    read_json,
+    write_json,
+    write_json_lines,
+)
 from ..common.jobs import one_writer, open_job
 from ..common.parallel import Engine, processes
-from ..common.parquet import open_parquet
+from ..common.parquet import open_parquet, strings
 from ..common.vectors import Array
 from .predictor import SlugPredictor
 from .release_folder import DEFAULT_MODEL, Precision, graph_path
-from .rows import reason_of
+from .rows import Page, Rows, reason_of
+from .text_model import TEXT_MODEL
 
 ROWS = 4096  # of vectors in memory
+PAGES = 512  # of vectors with their texts
+TEXTS = "text"  # column of texts
 NAMED = 3  # failures that a message names
 SLUGS = [pa.field("slug", pa.string()), pa.field("score", pa.float32())]
 REASON = pa.field("reason", pa.string())  # why a row has no slug
@@ -50,10 +60,12 @@ class SlugJob:
     model: Path
     precision: Precision
     column: str
+    text_column: str  # which not every file need have; empty if vectors count alone
     workers: int | None  # pieces of rows that a process works on at a time; None: one a core
     skip_bad: bool
     model_sha256: str
     graph_sha256: str
+    text_sha256: str  # of the model of words in texts; empty if vectors count alone
 
     @classmethod
     def claim(
@@ -65,6 +77,8 @@ class SlugJob:
         column: str = "embedding",
         workers: int | None = None,
         skip_bad: bool = False,
+        text_column: str = "",
+        vector_only: bool = False,
     ) -> SlugJob:
         """Claim a folder for a job, or refuse another job's.
 
@@ -76,9 +90,13 @@ class SlugJob:
             column: of the vectors.
             workers: pieces of rows that a process works on at a time; one a core if None.
             skip_bad: whether a bad row has no slug but a reason, instead of costing its file.
+            text_column: of texts, which count beside the vectors if the release knows of words in
+                texts; if empty, a column ``text`` where a file has one.
+            vector_only: whether texts count for nothing beyond the vectors.
 
         Raises:
-            Vec2SlugError: no such source or model, or a folder that holds another job's slugs.
+            Vec2SlugError: no such source or model, no such texts, or a folder that holds another
+                job's slugs.
         """
         source, out, model = source.resolve(), out.resolve(), model.resolve()
         if not source.exists():
@@ -88,17 +106,26 @@ class SlugJob:
             raise Vec2SlugError(f"expected an output folder apart from the vectors, got {out}")
         check_file(model / "model.json", None)
         hashes = file_sha256(model / "model.json"), file_sha256(graph_path(model, precision))
-        job = cls(source, out, model, precision, column, workers, skip_bad, *hashes)
-        description = {
-            "source": str(source), "column": column, "precision": precision, "skip_bad": skip_bad,
-            "model_sha256": job.model_sha256, "graph_sha256": job.graph_sha256,
-        }  # fmt: skip
+        texts = not vector_only and (model / TEXT_MODEL).is_file()
+        known = file_sha256(model / TEXT_MODEL) if texts else ""
+        named = (text_column or TEXTS) if texts else ""
+        job = cls(source, out, model, precision, column, named, workers, skip_bad, *hashes, known)
+        if text_column and not vector_only and not job.with_texts(job.files()):
+            why = "" if texts else f", and a model of words in texts in {model}"
+            raise Vec2SlugError(f"expected texts in a column {text_column} of {source}{why}")
         occupied = out.is_dir() and any(out.rglob("*.parquet"))
+        note = out / "slugs.json"
         if job._moved():
-            (out / "slugs.json").unlink()
-            occupied = False
-        open_job(out / "slugs.json", description, f"slugs of this job in {out}", occupied)
+            write_json(note, read_json(note) | {"source": str(source)})
+        open_job(note, job._description(), f"slugs of this job in {out}", occupied)
         return job
+
+    def _description(self) -> dict[str, Any]:
+        """Return what slugs depend on, as JSON."""
+        names = ("column", "precision", "skip_bad", "model_sha256", "graph_sha256")
+        of_texts = ("text_column", "text_sha256") if self.text_sha256 else ()
+        asked = {name: getattr(self, name) for name in (*names, *of_texts)}
+        return {"source": str(self.source), **asked}
 
     def _moved(self) -> bool:
         """Tell whether all that is done is of this source, which lay elsewhere then."""
@@ -122,6 +149,10 @@ class SlugJob:
         if not named:
             raise Vec2SlugError(f"expected parquet files in {self.source}, found none")
         return {str(path): _rows(self.source / path) or 0 for path in named}
+
+    def with_texts(self, files: Iterable[str]) -> list[str]:
+        """List the files that have texts which count."""
+        return [name for name in files if _has_texts(self.input(name), self.text_column)]
 
     def input(self, name: str) -> Path:
         """Return where the vectors of a file are."""
@@ -221,27 +252,34 @@ def _write(job: SlugJob, file: ParquetFile, name: str) -> None:
     key = names.field("id") if "id" in names.names else pa.field("row", pa.int64())
     metadata = {SOURCE: file_sha256(job.input(name)).encode()}
     schema = pa.schema([key, *SLUGS, *([REASON] if job.skip_bad else [])], metadata)
-    columns = [job.column, *(["id"] if key.name == "id" else [])]
+    texts = job.text_column if _are_texts(names, job.text_column) else None
+    columns = {job.column, *(["id"] if key.name == "id" else []), *([texts] if texts else [])}
     first = 0
     with atomic(job.out / name) as temporary, ParquetWriter(temporary, schema) as writer:
-        for batch in file.iter_batches(ROWS, columns=columns):
+        for batch in file.iter_batches(PAGES if texts else ROWS, columns=sorted(columns)):
             numbers = pa.array(np.arange(first, first + len(batch)))
             ids = batch.column("id") if key.name == "id" else numbers
-            found = _searched(job, batch.column(job.column), first)
+            known = strings(batch.column(texts)) if texts else None
+            found = _searched(job, batch.column(job.column), known, first)
             data = [ids, *_columns(found)][: len(schema)]
             writer.write_batch(pa.record_batch(data, schema=schema))
             first += len(batch)
 
 
-def _searched(job: SlugJob, column: pa.Array, first: int) -> list[tuple[Any, ...]]:
+def _searched(
+    job: SlugJob, column: pa.Array, texts: list[str] | None, first: int
+) -> list[tuple[Any, ...]]:
     """Make slug, score and None of each vector, or None twice and the reason of a bad one."""
     predictor = _predictor(job)
     vectors, wrong = _vectors(column, predictor.config.input_dim)
     for row, reason in wrong.items() if not job.skip_bad else ():
         wanted = f"vectors of width {predictor.config.input_dim}"
         raise Vec2SlugError(f"expected {wanted}; row {first + row} {reason}")
+    rows: Rows = vectors
+    if texts:  # some of which are null
+        rows = [Page(vector, text or "") for vector, text in zip(vectors, texts, strict=True)]
     found: list[tuple[Any, ...]] = []
-    for row, candidates in enumerate(predictor.stream(vectors, 1, None, first, job.skip_bad)):
+    for row, candidates in enumerate(predictor.stream(rows, 1, None, first, job.skip_bad)):
         if candidates:
             found.append((*candidates[0], None))
         else:
@@ -262,6 +300,10 @@ def _predictor(job: SlugJob) -> SlugPredictor:
     check_file(job.model / "model.json", job.model_sha256)
     predictor = SlugPredictor.from_dir(job.model, job.precision)
     predictor.workers = job.workers or predictor.workers
+    if job.text_sha256:
+        check_file(job.model / TEXT_MODEL, job.text_sha256)
+    else:
+        predictor.text_model = None
     return predictor
 
 
@@ -303,6 +345,25 @@ def _opened(path: Path, column: str) -> ParquetFile:
     if not (any(of(kind) for of in lists) and any(of(kind.value_type) for of in numbers)):
         raise Vec2SlugError(f"expected lists of numbers in {column} of {path}, got {kind}")
     return file
+
+
+def _has_texts(path: Path, column: str) -> bool:
+    """Tell whether a parquet file has a column of texts; not if it is broken."""
+    try:
+        with ParquetFile(path) as file:
+            return _are_texts(file.schema_arrow, column)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _are_texts(schema: pa.Schema, column: str) -> bool:
+    """Tell whether a schema has a column, and but one of the name, and it is of strings."""
+    if not column or schema.names.count(column) != 1:
+        return False
+    kind = schema.field(column).type
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(of(kind) for of in kinds)
 
 
 def _rows(path: Path) -> int | None:
