@@ -34,6 +34,7 @@ from ..inference.slug_output import (
     read_slugs,
 )
 from ..inference.slug_rows import Feed, Named, Rows, no_vectors, rows_of_blocks
+from ..inference.text_model import TEXT_MODEL
 from ..inference.unique import row_key
 from .door import naming
 from .options import make_graphs, progress_bar
@@ -193,14 +194,15 @@ def write_file(
     """Write a file of slugs; a second call goes on where the first was stopped."""
     from ..inference.slug_file import write_slugs
 
+    by_text = options.texts and predictor.text_model
     made_of = {
         "model_sha256": options.model / "model.json",
         "graph_sha256": graph_path(options.model, options.precision),
         **({"index_sha256": options.index / "pairs.parquet"} if options.index else {}),
+        **({"text_sha256": options.model / TEXT_MODEL} if by_text else {}),
     }
     job: dict[str, object] = {name: file_sha256(path) for name, path in made_of.items()}
     job["embedder"] = predictor.embedder.key if predictor.embedder else ""
-    job["texts"] = bool(options.texts and predictor.text_model)
     return write_slugs(predictor, rows, options.out, job, options.top_k, progress, options.skip_bad)
 
 
