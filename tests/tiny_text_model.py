@@ -21,7 +21,7 @@ def tiny_text_model(size, **changed):
         "elsewhere": 0.3,
         "bonus": 2.0,
         "runs": 8,
-        "run_gain": 0.1,
+        "run_gains": (0.1, -0.05, 0.02, 0.03),
         "score_fit": (0.9, -0.05),
         "rerank_fit": (0.7, 0.3, -0.2),
     }

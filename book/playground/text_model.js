@@ -22,7 +22,7 @@ import { headWordProbabilities } from "./mbr.js";
  * @property {number} elsewhere what the vector's probability of a word is multiplied with where the text lacks it
  * @property {number} bonus strength of the text's words in the search
  * @property {number} runs candidates that are runs of words of the text
- * @property {number} run_gain Token F1 that such a run has in advance
+ * @property {number[]} run_gains Token F1 that such a run has in advance by each of its traits
  * @property {[number, number]} score_fit slope and offset that make an expected F1 an honest score
  * @property {[number, number, number]} rerank_fit slope, slope of the cosine and offset, where there are cosines
  */

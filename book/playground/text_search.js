@@ -5,7 +5,7 @@ import { bonuses, GroundedStepper } from "./grounding.js";
 import { expectedF1, pageProbabilities } from "./mbr.js";
 import { search } from "./search.js";
 import { textProbabilities } from "./text_model.js";
-import { runs } from "./text_words.js";
+import { runTraits, runs } from "./text_words.js";
 
 /** @typedef {import("./search.js").Candidate} Candidate */
 /** @typedef {import("./search.js").Stepper & {wordLogits: Float32Array}} HeadedStepper a decoder with a bag-of-words head */
@@ -40,7 +40,8 @@ export async function textSearch(stepper, vector, words, vocabulary, config, mbr
   const others = ofText.filter((run) => !slugs.includes(run)).map((slug) => ({ slug, score: 0 }));
   const candidates = [...searched, ...others];
   const expected = candidates.map(({ slug }, i) => {
-    const inAdvance = i < searched.length ? 0 : model.run_gain;
+    const traits = i < searched.length ? [] : runTraits(slug, words);
+    const inAdvance = traits.reduce((sum, trait, t) => sum + trait * model.run_gains[t], 0);
     return expectedF1(slug, known, meanWords) + inAdvance;
   });
   return { candidates, expected, steps, fits: { plain: model.score_fit, proof: model.rerank_fit } };

@@ -37,6 +37,28 @@ export function textWords(text) {
   return words;
 }
 
+/** Auxiliaries and pronouns, which stand in sentences and seldom in slugs. */
+const SPOKEN = new Set(
+  ("am are be been being can could did do does had has have having is may might must shall should " +
+    "was were will would he her him his i it its me my our she that their them there these they " +
+    "this those us we you your").split(" "),
+);
+
+/**
+ * Traits of a run, each 0 or 1: that it is one, whether it has an auxiliary or a pronoun, and
+ * whether a phrase of the text begins with it, and ends with it, where it stands first.
+ * @param {string} run
+ * @param {TextWord[]} words of the text
+ */
+export function runTraits(run, words) {
+  const parts = run.split("-");
+  const first = words.findIndex((_, i) => parts.every((part, n) => words[i + n]?.word === part));
+  const end = first + parts.length;
+  const begins = first >= 0 && words[first].begins;
+  const ends = first >= 0 && (end === words.length || words[end].begins);
+  return [true, parts.some((part) => SPOKEN.has(part)), begins, ends].map(Number);
+}
+
 /**
  * The runs of words of a text that are most like its slug, the best first: within a phrase, with
  * nothing said twice, no stopword at the end, and such as the search could have written.

@@ -74,38 +74,38 @@ def test_the_weight_of_a_page_counts_as_often_as_the_page(boosted):
 
 @given(
     st.sampled_from([0.5, 0.8, 1.2]),
-    st.sampled_from([0.0, 0.1, 0.3]),
+    st.permutations([0.0, 0.1, 0.3, -0.1]),
     st.sampled_from([-0.3, 0.2, 0.6]),
     st.sampled_from([-0.2, 0.0, 0.1]),
     st.integers(0, 99),
 )
-def test_known_weights_are_recovered(slope, gain, similar, offset, seed):
+def test_known_weights_are_recovered(slope, gains, similar, offset, seed):
     rng = np.random.default_rng(seed)
     guesses = [rng.choice(SLUGS, 4).tolist() for _ in range(25)]
     true = rng.choice(SLUGS, 25).tolist()
     judged = []
     for guess, slug in zip(guesses, true, strict=True):
         f1 = token_overlap(guess, [slug] * 4)[2]
-        run, cosine = rng.random(4) < 0.5, rng.uniform(-1, 1, 4)
-        # What a regression has to find: F1 = slope * (expected + gain * run) + cosine + offset.
-        expected = (f1 - similar * cosine - offset) / slope - gain * run
+        traits, cosine = (rng.random((4, 4)) < 0.5).astype(float), rng.uniform(-1, 1, 4)
+        # What a regression has to find: F1 = slope * (expected + gains) + cosine + offset.
+        expected = (f1 - similar * cosine - offset) / slope - traits @ gains
         named = [Candidate(each, 0.0) for each in guess]
-        judged.append(Judged(named, expected.tolist(), run.tolist(), cosine.tolist()))
-    plain, near, found = fit_choice(judged, true)
+        judged.append(Judged(named, expected.tolist(), traits.tolist(), cosine.tolist()))
+    found, plain, near = fit_choice(judged, true)
     assert near == pytest.approx((slope, similar, offset), abs=1e-3)
-    assert found == pytest.approx(gain, abs=2e-3)
+    assert found == pytest.approx(gains, abs=2e-3)
     without = [page._replace(cosines=None) for page in judged]
-    assert len(fit_choice(without, true)[0]) == len(plain) == 2
+    assert len(fit_choice(without, true).score_fit) == len(plain) == 2
 
 
 def test_scores_without_cosines_are_fitted_too():
     f1 = token_overlap(["ant-bee", "cow", "dog"], ["ant-cow"] * 3)[2]
     named = [Candidate(slug, 0.0) for slug in ("ant-bee", "cow", "dog")]
-    judged = [Judged(named, ((f1 + 0.1) / 0.8).tolist(), [False] * 3, None)]
-    plain, near, gain = fit_choice(judged, ["ant-cow"])
+    judged = [Judged(named, ((f1 + 0.1) / 0.8).tolist(), [(0.0,) * 4] * 3, None)]
+    gains, plain, near = fit_choice(judged, ["ant-cow"])
     assert plain == pytest.approx((0.8, -0.1), abs=1e-3)
     assert near == pytest.approx((0.8, 0.0, -0.1), abs=1e-3)
-    assert gain == 0
+    assert gains == (0, 0, 0, 0)
 
 
 def test_frequencies_count_texts_not_words():
@@ -153,11 +153,11 @@ def test_a_release_gets_a_model_that_knows_its_words(release, boosted, monkeypat
     model = fit_text_model(predictor, pages, left_out, texts)
     assert TextModel.from_json(model.to_json()).to_json() == model.to_json()
     assert len(model.frequencies) == len(predictor.vocabulary.strings)
-    assert np.isfinite([*model.score_fit, *model.rerank_fit, model.run_gain]).all()
+    assert np.isfinite([*model.score_fit, *model.rerank_fit, *model.run_gains]).all()
     judged = judge(predictor, left_out, model)
     assert len(judged) == 20
     assert all(len(page.cosines) == len(page.candidates) for page in judged)
-    best = [page.candidates[int(np.argmax(page.worth(model.run_gain)))].slug for page in judged]
+    best = [page.candidates[int(np.argmax(page.worth(model.run_gains)))].slug for page in judged]
     assert token_overlap(best, left_out.slugs)[2].mean() > 0.5
     predictor.text_model = model
     assert token_overlap(predictor.predict_texts(texts[:8]), slugs[:8])[2].mean() > 0.5

@@ -72,7 +72,7 @@ def test_a_model_is_the_same_after_a_file(trees, frequencies, bonus):
 
 def test_numbers_of_trees_are_stored_to_five_digits():
     trees = Trees(np.zeros((1, 1), int), np.array([[1234.5678]]), np.array([[1e-7 / 3, -2.0]]), 0.5)
-    content = TextModel(trees, "", 0.3, 2.0, 8, 0.1, (1, 0), (1, 1, 0)).to_json()["trees"]
+    content = TextModel(trees, "", 0.3, 2.0, 8, (0.1,) * 4, (1, 0), (1, 1, 0)).to_json()["trees"]
     assert content["threshold"] == [[1234.6]]
     assert content["value"] == [[3.3333e-8, -2.0]]
 
@@ -86,7 +86,8 @@ def test_numbers_of_trees_are_stored_to_five_digits():
         lambda c: c.update(features=c["features"][::-1]),
         lambda c: c.update(score_fit=[1.0, 0.0, 0.0]),
         lambda c: c.update(rerank_fit=[1.0, 0.0]),
-        lambda c: c.update(run_gain="much"),
+        lambda c: c.update(run_gains="much"),
+        lambda c: c.update(run_gains=[0.1]),
         lambda c: c.update(elsewhere=None),
         lambda c: c["trees"].update(feature=[[0, len(FEATURES), 0]]),
         lambda c: c["trees"].update(feature=[[0, -1, 0]]),

@@ -99,11 +99,12 @@ def test_runs_of_the_text_are_offered_and_no_others():
         HistoryStepper(DECODER), documents(1), ["Flight of Amelia Earhart. Amelia Earhart flew"],
         STRINGS, DecodingConfig(), MBRConfig(beam_width=4), HEAD, MODEL,
     )  # fmt: skip
-    runs = {c.slug for c, run in zip(page.candidates, page.run, strict=True) if run}
+    runs = {c.slug for c, traits in zip(page.candidates, page.traits, strict=True) if traits[0]}
     longer = {"flight-of-amelia-earhart", "of-amelia-earhart", "amelia-earhart-flew"}
     assert runs == longer | {"flight-of-amelia"}
-    worth = zip(page.worth(0.5), page.expected, page.run, strict=True)
-    assert all(w == pytest.approx(f1 + 0.5 * run) for w, f1, run in worth)
+    gains = (0.5, 0.2, -0.3, 0.1)
+    worth = zip(page.worth(gains), page.expected, page.traits, strict=True)
+    assert all(w == pytest.approx(f1 + np.dot(gains, traits)) for w, f1, traits in worth)
     none = replace(MODEL, runs=0)
     assert all(c.slug not in runs for c in found_in(["Amelia Earhart"], words=none).candidates[0])
 

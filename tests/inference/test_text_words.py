@@ -10,7 +10,14 @@ from plain_beam_search import configs, said_before, sound
 
 from vec2slug_lib.common.slugs import STOPWORDS, slugify
 from vec2slug_lib.inference.settings import DecodingConfig
-from vec2slug_lib.inference.text_words import MOST_WORDS, TextWord, has_words, runs, text_words
+from vec2slug_lib.inference.text_words import (
+    MOST_WORDS,
+    TextWord,
+    has_words,
+    run_traits,
+    runs,
+    text_words,
+)
 
 PIECES = st.tuples(
     st.from_regex(r"[a-zA-Z0-9éñÅü½]{1,6}(['’`][a-zA-Zé]{1,3})?", fullmatch=True),
@@ -124,3 +131,12 @@ def test_a_run_holds_no_word_that_the_search_may_not_write():
     config = DecodingConfig()
     assert runs(words, {}, config, 4.0, 3) == ["red-cat-moonmoon"]
     assert runs(words, {}, replace(config, sound_words=True), 4.0, 3) == []
+
+
+def test_traits_of_runs_by_hand():
+    words = text_words("How bees fly: they can see. See how bees fly, and how they land")
+    assert run_traits("how-bees-fly", words) == (1, 0, 1, 1)  # where it stands first
+    assert run_traits("they-can-see", words) == (1, 1, 1, 1)
+    assert run_traits("they-can", words) == (1, 1, 1, 0)
+    assert run_traits("they-land", words) == (1, 1, 0, 1)
+    assert run_traits("bees-land", words) == (1, 0, 0, 0)  # with words between them left out

@@ -13,7 +13,7 @@ import { isIdentifier, repeats, soundWord } from "../../book/playground/slugs.js
 import { openSession } from "../../book/playground/stepper.js";
 import { describe, textProbabilities } from "../../book/playground/text_model.js";
 import { textSearch } from "../../book/playground/text_search.js";
-import { runs, textWords } from "../../book/playground/text_words.js";
+import { runTraits, runs, textWords } from "../../book/playground/text_words.js";
 import { EOS, FIRST, HYPHEN, vocabularyOf } from "../../book/playground/vocabulary.js";
 import { WordPiece } from "../../book/playground/wordpiece.js";
 
@@ -131,9 +131,12 @@ const KINDS = {
     nodes.forEach(([, next], i) => same([...next], gains[i][1], tolerance));
   },
 
-  runs({ decoding }, { text, probabilities, meanWords, count, limits, best }) {
+  runs({ decoding }, { text, probabilities, meanWords, count, limits, best, traits }) {
     const config = withLists({ ...decoding, ...limits });
-    assert.deepEqual(runs(textWords(text), new Map(probabilities), config, meanWords, count), best);
+    const words = textWords(text);
+    const found = runs(words, new Map(probabilities), config, meanWords, count);
+    assert.deepEqual(found, best);
+    assert.deepEqual(found.map((run) => runTraits(run, words)), traits);
   },
 
   raised({ tolerance }, { logits, width, gains, total, best, tokens, subwords }) {

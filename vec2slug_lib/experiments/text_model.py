@@ -89,11 +89,10 @@ def fit_text_model(
     logits = head_logits(predictor, known.vectors)
     ids, mean = predictor.vocabulary.ids, mbr.mean_words
     described = describe_pages(known.texts, known.slugs, logits, ids, mean, frequencies)
-    none = (0.0, 0.0, 0.0)
     trees = fit_trees(described)
-    model = TextModel(trees, frequencies, ELSEWHERE, BONUS, RUNS, 0.0, none[:2], none)
-    plain, near, gain = fit_choice(judge(predictor, left_out, model), left_out.slugs)
-    return replace(model, score_fit=plain, rerank_fit=near, run_gain=gain)
+    model = TextModel(trees, frequencies, ELSEWHERE, BONUS, RUNS, *Choice())
+    choice = fit_choice(judge(predictor, left_out, model), left_out.slugs)
+    return replace(model, **choice._asdict())
 
 
 def head_logits(predictor: SlugPredictor, vectors: Floats) -> Floats:
@@ -125,28 +124,33 @@ def judge(predictor: SlugPredictor, pages: TextPages, model: TextModel) -> list[
     return found
 
 
-def fit_choice(
-    judged: Sequence[Judged], slugs: Sequence[str]
-) -> tuple[tuple[float, float], tuple[float, float, float], float]:
+class Choice(NamedTuple):
+    """What is fitted of the choice among candidates, as a `TextModel` has it."""
+
+    run_gains: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    score_fit: tuple[float, float] = (1.0, 0.0)
+    rerank_fit: tuple[float, float, float] = (1.0, 0.0, 0.0)
+
+
+def fit_choice(judged: Sequence[Judged], slugs: Sequence[str]) -> Choice:
     """Fit the Token F1 of candidates by least squares to what speaks for them.
 
     Args:
         judged: candidates of N pages.
         slugs: true ones.
-
-    Returns:
-        ``score_fit``, ``rerank_fit`` and ``run_gain`` of a `TextModel`.
     """
     counts = [len(page.candidates) for page in judged]
     guesses = [candidate.slug for page in judged for candidate in page.candidates]
     f1 = token_overlap(guesses, np.repeat(np.array(slugs), counts).tolist())[2]
     expected = np.concatenate([page.expected for page in judged])
-    run = np.concatenate([page.run for page in judged]).astype(float)
-    cosine = np.concatenate([page.cosines or [0.0] * len(page.run) for page in judged])
+    traits = np.concatenate([page.traits for page in judged])
+    cosine = np.concatenate([page.cosines or [0.0] * len(page.traits) for page in judged])
     one = np.ones(len(f1))
-    slope, gain, similar, offset = _least_squares(f1, expected, run, cosine, one)
-    plain = _least_squares(f1, expected + gain / slope * run, one)
-    return (plain[0], plain[1]), (slope, similar, offset), gain / slope
+    slope, similar, offset, *gains = _least_squares(f1, expected, cosine, one, *traits.T)
+    run, spoken, begins, ends = (round(gain / slope, 3) for gain in gains)
+    worth = expected + traits @ [run, spoken, begins, ends]
+    plain = _least_squares(f1, worth, one)
+    return Choice((run, spoken, begins, ends), (plain[0], plain[1]), (slope, similar, offset))
 
 
 def _least_squares(target: Doubles, *columns: Doubles) -> list[float]:

@@ -71,7 +71,7 @@ class TextModel:
             the word.
         bonus: strength of the text's words in the search.
         runs: of words of the text, candidates beside those of the search.
-        run_gain: Token F1 that such a run has in advance: its words stand together.
+        run_gains: Token F1 that such a run has in advance by each of `text_words.TRAITS`.
         score_fit: slope and offset that make an expected F1 an honest score.
         rerank_fit: where there is an embedder: slope of the expected F1, slope of the slug's cosine
             to its page, offset.
@@ -82,7 +82,7 @@ class TextModel:
     elsewhere: float
     bonus: float
     runs: int
-    run_gain: float
+    run_gains: tuple[float, float, float, float]
     score_fit: tuple[float, float]
     rerank_fit: tuple[float, float, float]
 
@@ -98,13 +98,14 @@ class TextModel:
                 raise ValueError("features of another kind")
             slope, offset = map(float, content["score_fit"])
             of_f1, of_cosine, constant = map(float, content["rerank_fit"])
+            is_run, spoken, begins, ends = map(float, content["run_gains"])
             return cls(
                 _trees(content["trees"]),
                 str(content["frequencies"]),
                 float(content["elsewhere"]),
                 float(content["bonus"]),
                 int(content["runs"]),
-                float(content["run_gain"]),
+                (is_run, spoken, begins, ends),
                 (slope, offset),
                 (of_f1, of_cosine, constant),
             )
@@ -126,7 +127,7 @@ class TextModel:
             "elsewhere": self.elsewhere,
             "bonus": self.bonus,
             "runs": self.runs,
-            "run_gain": self.run_gain,
+            "run_gains": list(self.run_gains),
             "score_fit": list(self.score_fit),
             "rerank_fit": list(self.rerank_fit),
         }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import mul
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ from .mbr import (
 )
 from .settings import DecodingConfig
 from .text_model import TextModel
-from .text_words import TextWord, runs, text_words
+from .text_words import TRAITS, TextWord, run_traits, runs, text_words
 
 
 class _Page(NamedTuple):
@@ -81,7 +82,7 @@ def text_search(
         block = slice(begin, begin + PAGES)
         found, taken = judged_candidates(stepper, vectors[block], texts[block], *settings)
         candidates += [
-            rerank(page.candidates, page.worth(model.run_gain), page.cosines, fitted)
+            rerank(page.candidates, page.worth(model.run_gains), page.cosines, fitted)
             for page in found
         ]
         steps.append(taken)
@@ -93,12 +94,13 @@ class Judged(NamedTuple):
 
     candidates: list[Candidate]
     expected: list[float]  # Token F1
-    run: list[bool]  # whether it is a run of words of the text
+    traits: list[tuple[float, ...]]  # of a run of words of the text; all 0 of another slug
     cosines: list[float] | None  # to the page
 
-    def worth(self, run_gain: float) -> list[float]:
-        """Return the Token F1 to expect, with what a run of the text's words has in advance."""
-        return [f1 + run_gain * run for f1, run in zip(self.expected, self.run, strict=True)]
+    def worth(self, run_gains: Sequence[float]) -> list[float]:
+        """Return the Token F1 to expect, with what runs of the text's words have in advance."""
+        pairs = zip(self.expected, self.traits, strict=True)
+        return [f1 + sum(map(mul, run_gains, traits)) for f1, traits in pairs]
 
 
 def judged_candidates(
@@ -173,4 +175,6 @@ def _judged(
     others = [Candidate(run, 0.0) for run in of_text if run not in slugs]
     candidates = [*searched, *others]
     expected = [expected_f1(c.slug, known, mbr.mean_words) for c in candidates]
-    return Judged(candidates, expected, [False] * len(searched) + [True] * len(others), None)
+    traits = [(0.0,) * len(TRAITS)] * len(searched)
+    traits += [run_traits(candidate.slug, page.words) for candidate in others]
+    return Judged(candidates, expected, traits, None)

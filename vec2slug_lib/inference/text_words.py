@@ -15,6 +15,14 @@ MOST_WORDS = 2000  # of a text that are looked at
 TEXT_WORD = re.compile(r"[^\W_]+(?:['’`][^\W_]+)*")
 BREAK = re.compile(r"[.!?:;,|()\[\]{}<>\"“”«»\n]")  # between two words: no phrase goes on there
 
+# Auxiliaries and pronouns, which stand in sentences and seldom in slugs.
+SPOKEN = frozenset(
+    """am are be been being can could did do does had has have having is may might must shall should
+    was were will would he her him his i it its me my our she that their them there these they this
+    those us we you your""".split()
+)
+TRAITS = ("run", "spoken", "begins", "ends")  # see `run_traits`
+
 
 class TextWord(NamedTuple):
     """A word of a text."""
@@ -96,3 +104,18 @@ def _fits(run: str, config: DecodingConfig) -> bool:
         return False
     twice = (repeats(word, parts[:n], config.stopwords) for n, word in enumerate(parts))
     return len(run) <= config.max_chars and not any(twice)
+
+
+def run_traits(run: str, words: Sequence[TextWord]) -> tuple[float, ...]:
+    """Describe a run by ``TRAITS``, each 0 or 1.
+
+    That it is one; whether it has an auxiliary or a pronoun; and whether a phrase of the text
+    begins with it, and ends with it, where it stands first.
+    """
+    parts, every = run.split("-"), [word.word for word in words]
+    size = len(parts)
+    places = (i for i in range(len(every) - size + 1) if every[i : i + size] == parts)
+    first = next(places, None)
+    begins = first is not None and words[first].begins
+    ends = first is not None and (first + size == len(words) or words[first + size].begins)
+    return (1.0, float(not SPOKEN.isdisjoint(parts)), float(begins), float(ends))
