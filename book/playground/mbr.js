@@ -53,9 +53,9 @@ export function rerank(candidates, expected, { plain, proof }, cosines) {
  * @param {number} meanWords
  */
 export function expectedF1(slug, probabilities, meanWords) {
-  const words = [...new Set(wordsOf(slug))].sort(); // the same sum in any order of words
-  const right = words.reduce((sum, word) => sum + (probabilities.get(word) ?? 0), 0);
-  return (2 * right) / (words.length + meanWords);
+  const right = [...new Set(wordsOf(slug))].map((word) => probabilities.get(word) ?? 0);
+  right.sort((a, b) => a - b); // words as probable have the same sum in any order
+  return (2 * right.reduce((sum, probability) => sum + probability, 0)) / (right.length + meanWords);
 }
 
 /**
