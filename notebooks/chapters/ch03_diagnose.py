@@ -17,6 +17,7 @@ from vec2slug_lib.experiments.score import load_model
 from vec2slug_lib.experiments.task import make_task, run_data, word_sets
 from vec2slug_lib.model import mlp
 from vec2slug_lib.model.mlp import BLOCK, MLP, hidden, outputs
+from vec2slug_lib.model.tokenizer import token_strings
 from vec2slug_lib.training import mlp_objective
 from vec2slug_lib.training.mlp_objective import Rows, WordSets, losses
 
@@ -83,7 +84,8 @@ def diagnostics(run: Run) -> dict[str, Any]:
     """Return what `diagnose` finds out about an MLP's run on its test rows: read, or else made.
 
     Raises:
-        Vec2SlugError: the run is a decoder's, or its weights are not on disk.
+        Vec2SlugError: the run is a decoder's, its weights are not on disk, or it has learnt other
+            clusters of words than those of the record.
     """
     path = run.folder / "diagnostics.json"
     if not path.is_file():
@@ -91,6 +93,11 @@ def diagnostics(run: Run) -> dict[str, Any]:
         if not isinstance(model, MLP):
             raise Vec2SlugError(f"expected an MLP in {run.folder}, found a decoder")
         task = make_task(run.manifest["experiment"], run.manifest["preset"])
+        if strings != token_strings(task.tokenizer):  # KMeans differs between processors
+            raise Vec2SlugError(
+                f"expected {run.folder} to have learnt the clusters of the record of words, got "
+                f"others: train {task.name} again"
+            )
         rows = run_data(run).test_rows()
         parts = (task.data.part("train"), task.data.part("val"), rows)
         sets = [word_sets(task, part) for part in parts]
