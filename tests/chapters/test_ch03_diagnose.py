@@ -16,7 +16,7 @@ from vec2slug_lib.model.tokenizer import word_level
 
 
 def test_a_run_that_has_learnt_other_clusters_is_refused(tmp_path, monkeypatch):
-    model = MLP(MLPConfig(input_dim=2, vocab_size=2, hidden_dim=2, num_layers=1))
+    model = MLP(MLPConfig(input_dim=2, vocab_size=8, hidden_dim=2, num_layers=1))
     task = SimpleNamespace(name="1a", tokenizer=word_level(["ant", "cow"]))
     monkeypatch.setattr(ch03_diagnose, "load_model", lambda run: (model, [*SPECIALS, "ant", "bee"]))
     monkeypatch.setattr(ch03_diagnose, "make_task", lambda *names: task)
