@@ -182,6 +182,21 @@ def test_rows_that_never_get_a_vector_are_skipped_when_asked_for(server, tmp_pat
     np.testing.assert_allclose(vectors[good], [vector(texts[n], 8) for n in good], atol=1e-6)
 
 
+def test_a_plan_that_was_half_written_at_a_kill_is_none(server, tmp_path, monkeypatch):
+    def killed(path, content):
+        path.with_name(f".{path.stem}-x{path.suffix}").write_text("{")
+        raise Killed
+
+    write = openai_batch.write_json
+    monkeypatch.setattr(openai_batch, "write_json", killed)
+    with pytest.raises(Killed):
+        job(server, tmp_path / "out.npy").run()
+    monkeypatch.setattr(openai_batch, "write_json", write)
+    assert any((tmp_path / "out.npy.batches").glob(".*.json"))
+    job(server, tmp_path / "out.npy").run()
+    check(tmp_path / "out.npy")
+
+
 def test_one_process_runs_a_job(server, tmp_path):
     with one_writer(tmp_path / "out.npy"), pytest.raises(Vec2SlugError, match="to be alone"):
         job(server, tmp_path / "out.npy").run()

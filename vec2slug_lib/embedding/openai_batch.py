@@ -134,7 +134,7 @@ class BatchJob:
 
     def _plans(self, *states: State) -> list[Path]:
         """List the batches that are in one of some states, in the order of their numbers."""
-        plans = sorted(self.folder.glob("*.json"))
+        plans = sorted(self.folder.glob("[0-9]*.json"))  # none that a kill left half written
         return [plan for plan in plans if self._state(plan) in states]
 
     def _result(self, plan: Path) -> Path:
