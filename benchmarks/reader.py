@@ -11,26 +11,15 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from machine import processor
 from tqdm import tqdm
 
 from vec2slug_lib import SlugPredictor, open_embedder
 from vec2slug_lib.common.files import write_json
 from vec2slug_lib.data import dataset
-from vec2slug_lib.data.dataset import Dataset
 from vec2slug_lib.evaluation.intervals import compare, summarise
 from vec2slug_lib.evaluation.metrics import token_overlap
-
-
-def texts_of(rows: Dataset, corpus: Path) -> list[str]:
-    """Texts of the rows, found by their ids in a folder of parquet files."""
-    wanted, found = set(rows.pairs["id"]), {}
-    for path in sorted(corpus.glob("*.parquet")):
-        frame = pd.read_parquet(path, columns=["id", "text"])
-        here = frame[frame["id"].isin(wanted)]
-        found.update(zip(here["id"], here["text"], strict=True))
-    return [found[name] for name in rows.pairs["id"]]
+from vec2slug_lib.experiments.text_pages import pages_of
 
 
 def main() -> None:
@@ -44,7 +33,8 @@ def main() -> None:
         print("the texts of the test pages are not in the repository: --corpus FOLDER has them")
         return
     rows = dataset.load().part("test").sample(options.rows)
-    texts, topics = texts_of(rows, options.corpus), rows.pairs["cluster"].tolist()
+    pages = pages_of(rows, options.corpus)
+    texts, topics = pages.texts, pages.topics
     vectors, slugs = {}, {}
     for name, exact in (("exact", True), ("graph", False)):
         embedder = open_embedder(rows.embedder, exact=exact)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from given_vectors import Fake, vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -30,17 +31,6 @@ from vec2slug_lib.model.weights import read_weights
 from vec2slug_lib.release.release import ensure_graphs, load_release
 
 ROUNDING = 2e-5  # of scores, where float32 is added up in another order
-
-
-class Fake:
-    """An embedder whose vectors a function gives."""
-
-    def __init__(self, embed, key="minilm", dimensions=24):
-        self.embed, self.key, self.dimensions = embed, key, dimensions
-
-
-def vectors(n, width, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
 
 
 def test_onnx_and_torch_give_the_same_slugs(release):

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from given_vectors import Fake, vectors
 from tiny_text_model import tiny_text_model
 
 from vec2slug_lib.common.errors import Vec2SlugError
@@ -16,18 +17,6 @@ from vec2slug_lib.inference.release_folder import ReleaseConfig
 from vec2slug_lib.inference.rows import Page, reason_of
 from vec2slug_lib.inference.settings import SlugSettings
 from vec2slug_lib.inference.text_model import TEXT_MODEL
-
-
-class Fake:
-    """An embedder whose vectors a function gives."""
-
-    def __init__(self, embed, key="minilm", dimensions=24):
-        self.embed, self.key, self.dimensions = embed, key, dimensions
-
-
-def vectors(n, width, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, width)).astype(np.float32)
-
 
 TEXTS = [
     "The hive of the Honey Bee",

@@ -115,6 +115,14 @@ def check_file(path: Path, sha256: str | None) -> None:
         raise Vec2SlugError(f"expected {path} with SHA-256 {sha256}: truncated or changed")
 
 
+def note_hash(folder: Path, name: str) -> None:
+    """Write the SHA-256 of a release's file into the manifest of its training."""
+    note = folder / "manifest.train.json"
+    manifest = read_json(note)
+    manifest["sha256"][name] = file_sha256(folder / name)
+    write_json(note, manifest)
+
+
 def known_hash(folder: Path, name: str) -> str | None:
     """Look up the SHA-256 of a release's file in its manifests; None if none names the file."""
     known = None

@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..common.errors import Vec2SlugError
-from ..common.files import file_sha256, read_json, write_json
+from ..common.files import note_hash, write_json
 from ..common.slugs import words
 from ..common.vectors import Bools, Doubles, Floats
 from ..data.dataset import load
@@ -66,9 +66,7 @@ def write_text_model(folder: Path, corpus: Path) -> TextModel:
     known, training = (pages_of(data.part(part), corpus) for part in ("val", "train"))
     model = fit_text_model(predictor, known, left_out, training.texts)
     write_json(folder / TEXT_MODEL, model.to_json(), indent=None)
-    manifest = read_json(folder / "manifest.train.json")
-    manifest["sha256"][TEXT_MODEL] = file_sha256(folder / TEXT_MODEL)
-    write_json(folder / "manifest.train.json", manifest)
+    note_hash(folder, TEXT_MODEL)
     return model
 
 

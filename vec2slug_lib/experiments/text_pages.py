@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 
 from ..common.errors import Vec2SlugError
+from ..common.neighbours import BLOCK, product_blocks
 from ..common.slugs import extract_slug
 from ..common.vectors import Floats
 from ..data.dataset import SEED, Dataset
 from ..data.split import LEFT_OUT
-
-BLOCK = 256  # pages compared with the data set at a time
 
 
 class TextPages(NamedTuple):
@@ -80,14 +79,9 @@ def left_out_pages(
     if count is not None:
         found = found.sample(min(count, len(found)), random_state=SEED)
     vectors = embed(found["text"].tolist())
-    topics = np.concatenate(
-        [
-            data.pairs["cluster"].to_numpy()[
-                (vectors[i : i + BLOCK] @ data.vectors.T).argmax(axis=1)
-            ]
-            for i in range(0, len(vectors), BLOCK)
-        ]
-    )
+    products = product_blocks(vectors, data.vectors, BLOCK, "topics")
+    nearest = np.concatenate([block.argmax(axis=1) for _, block in products])
+    topics = data.pairs["cluster"].to_numpy()[nearest]
     texts, slugs, named = (found[name].tolist() for name in ("text", "slug", "source"))
     return TextPages(vectors, texts, slugs, named, topics.tolist())
 

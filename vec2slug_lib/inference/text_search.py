@@ -117,11 +117,8 @@ def judged_candidates(
     """Find candidates of a few rows, and the decoder steps of each; arguments as `text_search`."""
     if evidence.word_logits is None:
         raise Vec2SlugError("expected a bag-of-words head beside texts, got none")
-    vocabulary, config, width = (
-        Vocabulary.of(strings),
-        search_settings(decoding, mbr),
-        mbr.beam_width,
-    )
+    vocabulary, width = Vocabulary.of(strings), mbr.beam_width
+    config = search_settings(decoding, mbr)
     pages = _read(texts, vectors, vocabulary.ids, mbr, evidence, model)
     gains = [bonuses(page.probabilities, vocabulary.ids, model.bonus) for page in pages]
     grounded = GroundedStepper(stepper, gains, width)

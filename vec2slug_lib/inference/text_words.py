@@ -94,7 +94,7 @@ def runs(
             if len(parts) >= config.min_words and word not in config.stopwords:
                 worth.setdefault("-".join(parts), 2 * right / (len(parts) + mean_words))
     ranked = (run for run in sorted(worth, key=lambda run: -worth[run]) if _fits(run, config))
-    return [run for run, _ in zip(ranked, range(count), strict=False)]
+    return list(islice(ranked, count))
 
 
 def _fits(run: str, config: DecodingConfig) -> bool:

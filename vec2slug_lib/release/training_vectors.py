@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..common.files import atomic, file_sha256, read_json, write_json
+from ..common.files import atomic, note_hash
 from ..common.vectors import Doubles, Floats, Ints
 from ..inference.familiarity import TRAINING_VECTORS, TrainingVectors
 
@@ -35,7 +35,7 @@ def write_training_vectors(folder: Path, vectors: Floats, sources: Sequence[str]
     """
     if len(vectors) < ROWS_A_NUMBER * vectors.shape[1] or len(set(sources)) < 2:
         return
-    path, note = folder / TRAINING_VECTORS, folder / "manifest.train.json"
+    path = folder / TRAINING_VECTORS
     mean, codes, scales = principal_directions(*moments(vectors))
     near = np.quantile(held_out_distances(vectors, sources), NEAR)
     shuffled = vectors[:, np.random.default_rng(0).permutation(len(mean))]
@@ -43,9 +43,7 @@ def write_training_vectors(folder: Path, vectors: Floats, sources: Sequence[str]
     limit = np.float32(np.clip(far, near, MARGIN * near))
     with atomic(path) as temporary:
         np.savez_compressed(temporary, mean=mean, codes=codes, scales=scales, limit=limit)
-    manifest = read_json(note)
-    manifest["sha256"][path.name] = file_sha256(path)
-    write_json(note, manifest)
+    note_hash(folder, path.name)
 
 
 def moments(vectors: Floats) -> tuple[int, Doubles, Doubles]:
