@@ -39,8 +39,8 @@ export async function textSearch(stepper, vector, words, vocabulary, config, mbr
   const ofText = runs(words, probabilities, config, meanWords, model.runs);
   const others = ofText.filter((run) => !slugs.includes(run)).map((slug) => ({ slug, score: 0 }));
   const candidates = [...searched, ...others];
-  const expected = candidates.map(({ slug }, i) => {
-    const traits = i < searched.length ? [] : runTraits(slug, words);
+  const expected = candidates.map(({ slug }) => {
+    const traits = ofText.includes(slug) ? runTraits(slug, words) : [];
     const inAdvance = traits.reduce((sum, trait, t) => sum + trait * model.run_gains[t], 0);
     return expectedF1(slug, known, meanWords) + inAdvance;
   });

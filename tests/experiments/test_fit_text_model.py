@@ -45,31 +45,20 @@ def boosted(monkeypatch):
 def described(pages, seed):
     """Words of made-up pages: some features are counts, and few words are in slugs."""
     rng = np.random.default_rng(seed)
-    sizes = rng.integers(1, 40, pages).tolist()
-    features = rng.normal(size=(sum(sizes), len(FEATURES)))
+    features = rng.normal(size=(20 * pages, len(FEATURES)))
     features[:, ::2] = np.round(features[:, ::2])
     held = features[:, 0] + features[:, 1] * features[:, 3] + rng.normal(size=len(features)) > 1.5
-    return Described(features, held, sizes, [[]] * pages)
+    return Described(features, held, [[]] * pages)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("weighted", [False, True])
-def test_plain_trees_say_what_scikit_learn_says(boosted, seed, weighted):
+def test_plain_trees_say_what_scikit_learn_says(boosted, seed):
     pages = described(60, seed)
-    weights = np.random.default_rng(seed).uniform(0.1, 2, 60) if weighted else None
-    trees = fit_trees(pages, weights)
+    trees = fit_trees(pages)
     rows = np.concatenate([pages.features, described(30, seed + 9).features])
     np.testing.assert_allclose(trees(rows), boosted[0].predict_proba(rows)[:, 1], rtol=1e-6)
     assert trees.feature.shape == trees.threshold.shape == (9, 31)
     assert np.unique(trees(rows)).size > 50
-
-
-def test_the_weight_of_a_page_counts_as_often_as_the_page(boosted):
-    pages = described(60, 2)
-    once, alike = fit_trees(pages), fit_trees(pages, np.ones(60))
-    np.testing.assert_allclose(once(pages.features), alike(pages.features), rtol=1e-6)
-    heavier = fit_trees(pages, np.linspace(0, 5, 60))
-    assert np.abs(heavier(pages.features) - once(pages.features)).max() > 0.01
 
 
 @given(
@@ -120,7 +109,7 @@ def test_pages_are_described_word_by_word():
     texts = ["The bee, a Bee and an ant", "", "ant"]
     ids["d"] = 0
     pages = describe_pages(texts, ["bee-of-an-ant", "bee", "bee"], logits, ids, 4.6, "!" * 8)
-    assert pages.sizes == [6, 0, 1]
+    assert [len(words) for words in pages.distinct] == [6, 0, 1]
     assert pages.distinct == [["the", "bee", "a", "and", "an", "ant"], [], ["ant"]]
     assert pages.held.tolist() == [False, True, False, False, True, True, False]
     assert pages.features.shape == (7, len(FEATURES))

@@ -21,7 +21,6 @@ from ..evaluation.metrics import token_overlap
 from ..inference.mbr import Evidence
 from ..inference.predictor import SlugPredictor
 from ..inference.text_model import (
-    FEATURES,
     TEXT_MODEL,
     TextModel,
     Trees,
@@ -43,7 +42,6 @@ class Described(NamedTuple):
 
     features: Doubles  # [W, F] of all distinct words, page after page
     held: Bools  # [W] whether the page's slug has the word
-    sizes: list[int]  # words of each page
     distinct: list[list[str]]  # of each page
 
 
@@ -189,17 +187,11 @@ def describe_pages(
         features.append(described)
         held.append(np.array([word in true for word in found], bool))
         distinct.append(found)
-    sizes = [len(each) for each in distinct]
-    return Described(np.concatenate(features), np.concatenate(held), sizes, distinct)
+    return Described(np.concatenate(features), np.concatenate(held), distinct)
 
 
-def fit_trees(described: Described, weights: Doubles | None = None) -> Trees:
-    """Fit boosted trees (Friedman 2001) that say which words of a text its slug has.
-
-    Args:
-        described: pages.
-        weights: of each page ``[N]``; all alike if None.
-    """
+def fit_trees(described: Described) -> Trees:
+    """Fit boosted trees (Friedman 2001) that say which words of a text its slug has."""
     from sklearn.ensemble import HistGradientBoostingClassifier  # a second to load
 
     boosted = HistGradientBoostingClassifier(
@@ -211,24 +203,30 @@ def fit_trees(described: Described, weights: Doubles | None = None) -> Trees:
         early_stopping=False,
         random_state=SEED,
     )
-    each = None if weights is None else np.repeat(weights, described.sizes)
-    boosted.fit(described.features, described.held, each)
-    inner, leaves = 2**DEPTH - 1, 2**DEPTH
-    feature = np.zeros((TREES, inner), np.int64)
-    threshold = np.zeros((TREES, inner))
-    value = np.zeros((TREES, leaves))
-    for tree, (predictor,) in enumerate(boosted._predictors):
-        places = [(0, 0)]  # of a node in the full tree, and in scikit-learn's
-        while places:
-            place, number = places.pop()
-            node = predictor.nodes[number]
-            if place >= inner:
-                value[tree, place - inner] = node["value"]
-            elif node["is_leaf"]:  # both ways lead to its value
-                places += [(2 * place + 1, number), (2 * place + 2, number)]
-            else:
-                feature[tree, place] = node["feature_idx"]
-                threshold[tree, place] = node["num_threshold"]
-                places += [(2 * place + 1, node["left"]), (2 * place + 2, node["right"])]
-    assert feature.max() < len(FEATURES)
+    boosted.fit(described.features, described.held)
+    trees = [full_tree(predictor.nodes) for (predictor,) in boosted._predictors]
+    feature, threshold, value = (np.array(part) for part in zip(*trees, strict=True))
     return Trees(feature, threshold, value, float(np.ravel(boosted._baseline_prediction)[0]))
+
+
+def full_tree(nodes: np.ndarray) -> tuple[list[int], list[float], list[float]]:
+    """Fill up a tree of scikit-learn to its full depth: features, thresholds, values of leaves.
+
+    Args:
+        nodes: a record a node, the first one at the root.
+    """
+    inner = 2**DEPTH - 1
+    feature, threshold, value = [0] * inner, [0.0] * inner, [0.0] * (inner + 1)
+    places = [(0, 0)]  # of a node in the full tree, and in scikit-learn's
+    while places:
+        place, number = places.pop()
+        node = nodes[number]
+        if place >= inner:
+            value[place - inner] = float(node["value"])
+        elif node["is_leaf"]:  # both ways lead to its value
+            places += [(2 * place + 1, number), (2 * place + 2, number)]
+        else:
+            feature[place] = int(node["feature_idx"])
+            threshold[place] = float(node["num_threshold"])
+            places += [(2 * place + 1, node["left"]), (2 * place + 2, node["right"])]
+    return feature, threshold, value

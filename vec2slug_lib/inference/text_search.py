@@ -169,9 +169,8 @@ def _judged(
         known = mix([(1 - mbr.neighbour_weight, known), (mbr.neighbour_weight, page.near)])
     slugs = [candidate.slug for candidate in searched]
     of_text = runs(page.words, page.probabilities, config, mbr.mean_words, model.runs)
-    others = [Candidate(run, 0.0) for run in of_text if run not in slugs]
-    candidates = [*searched, *others]
+    candidates = [*searched, *(Candidate(run, 0.0) for run in of_text if run not in slugs)]
     expected = [expected_f1(c.slug, known, mbr.mean_words) for c in candidates]
-    traits = [(0.0,) * len(TRAITS)] * len(searched)
-    traits += [run_traits(candidate.slug, page.words) for candidate in others]
-    return Judged(candidates, expected, traits, None)
+    traits = {run: run_traits(run, page.words) for run in of_text}
+    none = (0.0,) * len(TRAITS)
+    return Judged(candidates, expected, [traits.get(c.slug, none) for c in candidates], None)
