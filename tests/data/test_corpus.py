@@ -71,6 +71,23 @@ def write_jsonl(path, rows, extra=b""):
     path.write_bytes(b"".join(json.dumps(r).encode() + b"\n" for r in rows) + extra)
 
 
+def test_titles_label_pages_without_a_slug_in_their_address(tmp_path):
+    titles = {
+        "index.html": "Keeper of the Lamp | Lighthouse Weekly",
+        "12345": "Lighthouse",  # one word is no label
+        "news": "A Title of Far Too Many Words to Be a Slug Itself",
+        "ships-lost-in-fog": "Another Title",  # the address has a better one
+        "none": None,
+    }
+    rows = [row(40 + i, slug, title=title) for i, (slug, title) in enumerate(titles.items())]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    without = build(tmp_path / "a.jsonl", tmp_path / "without")
+    assert counts(without)["slug"] == 1
+    build(tmp_path / "a.jsonl", tmp_path / "with", titles=True)
+    kept = pd.read_parquet(tmp_path / "with" / "documents.parquet")
+    assert kept["slug"].tolist() == ["keeper-of-the-lamp", "ships-lost-in-fog"]
+
+
 def test_every_filter_drops_what_it_should(tmp_path):
     pd.DataFrame(ROWS).to_parquet(tmp_path / "a.parquet")
     funnel = build(tmp_path, tmp_path / "out")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from vec2slug_lib.common.errors import Vec2SlugError
+from vec2slug_lib.common.workspace import current
 from vec2slug_lib.data import dataset
 from vec2slug_lib.data.spans import span_set, training_pages
 from vec2slug_lib.experiments.run import make_objective, record
@@ -35,20 +36,20 @@ def corpus(tmp_path, pages):
 
 
 def test_spans_come_from_training_pages_alone(pages, corpus):
-    found = training_pages(pages, "random")
+    found = training_pages(pages, "random", current().work / "corpus")
     assert len(found) == (pages.pairs["split"] == "train").sum()
     assert found["text"].str.startswith("This train page").all()
-    spans = span_set(pages, "random,title", 60)
+    spans = span_set(pages, "random,title", 60, current().work / "corpus")
     held = set(pages.pairs.loc[pages.pairs["split"] != "train", "slug"])
     assert not held & set(spans.pairs["slug"])
     assert not spans.pairs["text"].str.contains("val page|test page").any()
 
 
 def test_a_set_is_made_once(pages, monkeypatch):
-    first = span_set(pages, "slug", 100)
+    first = span_set(pages, "slug", 100, current().work / "corpus")
     monkeypatch.setattr("vec2slug_lib.data.spans.mixture", None)
     monkeypatch.setattr("vec2slug_lib.data.spans.embed_documents", None)
-    again = span_set(pages, "slug", 100)
+    again = span_set(pages, "slug", 100, current().work / "corpus")
     pd.testing.assert_frame_equal(first.pairs, again.pairs)
     np.testing.assert_array_equal(first.vectors, again.vectors)
     assert first.vectors.shape == (100, 384)
@@ -56,7 +57,9 @@ def test_a_set_is_made_once(pages, monkeypatch):
 
 
 def test_even_a_small_set_has_a_span_to_judge_by(pages):
-    assert span_set(pages, "slug", 20).pairs["split"].value_counts().to_dict() == {
+    assert span_set(pages, "slug", 20, current().work / "corpus").pairs[
+        "split"
+    ].value_counts().to_dict() == {
         "train": 19,
         "val": 1,
     }
@@ -64,7 +67,7 @@ def test_even_a_small_set_has_a_span_to_judge_by(pages):
 
 def test_without_a_corpus_there_is_a_clear_error(pages):
     with pytest.raises(Vec2SlugError, match=r"expected the corpus in .*documents\.parquet"):
-        span_set(pages, "random", 10)
+        span_set(pages, "random", 10, current().work / "corpus")
 
 
 def test_training_starts_from_the_weights_of_its_pretraining():

@@ -23,6 +23,8 @@ def corpus(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--skip-bad", action="store_true", help="go on past broken files, listed in skipped.jsonl"
     )
+    titles = "keep pages without a slug in their address, labelled by their title"
+    parser.add_argument("--titles", action="store_true", help=titles)
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.json that counts tokens")
     parser.add_argument("--executor", choices=["local", "ray", "slurm"], default="local")
     parser.add_argument("--workers", type=int, help="shards at a time, here or under Slurm")
@@ -35,8 +37,8 @@ def corpus(argv: Sequence[str]) -> int:
 
     tokenizer = counting_tokenizer(options.tokenizer)
     place = ExecutorConfig(options.executor, options.address, options.partition, options.time)
-    skip_bad = options.skip_bad
-    funnel = build(options.source, options.out, tokenizer, options.workers, place, skip_bad)
+    how = {"skip_bad": options.skip_bad, "titles": options.titles}
+    funnel = build(options.source, options.out, tokenizer, options.workers, place, **how)
     for step in funnel["steps"]:
         print(f"{step['name']:16} {step['kept']:>10,}")
     say_skipped(funnel, options.out / "skipped.jsonl")

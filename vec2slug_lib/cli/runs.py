@@ -26,6 +26,10 @@ def train(argv: Sequence[str]) -> int:
     from ..training import distributed
 
     names = list(EXPERIMENTS) if options.all else options.experiments
+    if options.corpus:
+        from ..experiments.wide_corpus import make_wide_corpus
+
+        make_wide_corpus(options.corpus, options.jobs)
     retrain = options.retrain and len(names) == 1
     if distributed.launched():
         if not train_together(names, options.preset, retrain):
@@ -49,6 +53,8 @@ def train_options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("experiments", nargs="*", help=known)
     parser.add_argument("--all", action="store_true", help="every experiment of the table")
     parser.add_argument("--preset", default="book")
+    wide = "more pages, for experiments that take them: filtered and embedded first, resumable"
+    parser.add_argument("--corpus", help=wide)
     parser.add_argument("--retrain", action="store_true", help="even if the record is there")
     parser.add_argument("--jobs", type=int, default=1, help="trainings side by side")
     options = parser.parse_args(argv)

@@ -34,6 +34,7 @@ def build(
     workers: int | None = 1,
     place: ExecutorConfig = LOCAL,
     skip_bad: bool = False,
+    titles: bool = False,
 ) -> dict[str, Any]:
     """Run all filters over ``source``; write ``out/documents.parquet`` and ``out/funnel.json``.
 
@@ -50,6 +51,7 @@ def build(
         place: where the local filters run; the others run here.
         skip_bad: go on past broken files and such as are not readable, with all rows before the
             break, instead of ending with an error after all other shards.
+        titles: keep documents that have no slug in their address, labelled by their title.
 
     Returns:
         The funnel: the source's name, ``steps`` of :func:`local_funnel` and
@@ -63,7 +65,7 @@ def build(
     out, tokenizer = out.resolve(), tokenizer.resolve()  # a cluster has other working folders
     opened = open_source(source, out, skip_bad)
     tasks = min(len(opened.files), MOST_SHARDS)
-    filters = local_filters(tokenizer, SkippedWriter(out))
+    filters = local_filters(tokenizer, SkippedWriter(out), titles)
     with one_writer(out):
         job = describe(opened, tasks, tokenizer, filters)
         pipeline = [opened.reader(skip_bad), *filters, ShardWriter(out)]

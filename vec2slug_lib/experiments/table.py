@@ -54,6 +54,8 @@ class Experiment:
     pretrain: int = 0  # spans of text read back before the first page
     spans: int = 0  # so many spans are what it learns from; 0: the pages of the data set
     span_kinds: str = "random"  # one or more of ``spans.KINDS``, joined by commas
+    wide: bool = False  # learns from the pages of the wide corpus too, see ``data.wide``
+    titles: bool = False  # reads the wide corpus' pages that have a title alone, with the spans
     seed: int = 42  # of the first weights, the order of the pages and what drop-out leaves out
 
 
@@ -117,6 +119,7 @@ class Preset:
     patience: int = 3
     spans: int | None = None  # at most so many are cut; None for as many as an experiment asks
     span_kinds: str | None = None  # instead of an experiment's own, where there is no corpus
+    wide: bool = True  # there may be a wide corpus
 
 
 PRESETS = {
@@ -128,6 +131,7 @@ PRESETS = {
         batch_size=64,
         spans=400,
         span_kinds="slug",
+        wide=False,
     ),
     # No run of the book has come to its 100 epochs: validation ends them all.
     "book": Preset(limit=None, width_divisor=1, vocab_size=5000, epochs=100, batch_size=1024),

@@ -8,9 +8,11 @@ from tokenizers import Tokenizer
 
 from ..common.errors import Vec2SlugError
 from ..common.vocabulary import SPECIALS
+from ..common.workspace import current
 from ..data import dataset
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, joined
 from ..data.spans import span_set
+from ..data.wide import wide_folder, wide_pages, widen
 from ..embedding.registry import DEFAULT, find_embedder
 from ..evaluation.records import Run
 from ..model.decoder import DecoderConfig
@@ -68,28 +70,42 @@ def make_task(name: str, preset_name: str) -> Task:
             f"expected vectors of {DEFAULT} for {name}, which learns from what it embeds itself; "
             f"got those of {data.embedder}"
         )
-    spans = spans_of(experiment, preset, data)
+    pages = widen(data) if experiment.wide and preset.wide else data
+    spans = spans_of(experiment, preset, data, pages)
     mapping: dict[str, str] | None = None
     if experiment.vocabulary != "bpe":
         mapping = word_clusters(preset_name, method=experiment.vocabulary).mapping
         tokenizer = word_level(sorted(set(mapping.values())))
     else:
         slugs = [
-            slug for part in (data.part("train"), spans) if part for slug in part.pairs["slug"]
+            slug for part in (pages.part("train"), spans) if part for slug in part.pairs["slug"]
         ]
         size = experiment.vocabulary_multiple * preset.vocab_size
         tokenizer = train_bpe(slugs, size, experiment.merged)
-    taught = spans if spans and experiment.spans else data
+    taught = spans if spans and experiment.spans else pages
     return Task(name, preset_name, data, taught, tokenizer, mapping)
 
 
-def spans_of(experiment: Experiment, preset: Preset, data: Dataset) -> Dataset | None:
-    """Load the spans that an experiment, or its pretraining, learns to read back, if any."""
+def spans_of(
+    experiment: Experiment, preset: Preset, data: Dataset, pages: Dataset
+) -> Dataset | None:
+    """Load the spans that an experiment, or its pretraining, learns to read back, if any.
+
+    Where there is a wide corpus, its pages that have a title alone may be among them.
+
+    Args:
+        experiment: how many spans, and of which kinds.
+        preset: what there is to cut them from.
+        data: the data set.
+        pages: it, or more, with the training pages that spans are cut from.
+    """
     count = experiment.spans or experiment.pretrain
     if not count:
         return None
-    kinds = preset.span_kinds or experiment.span_kinds
-    return span_set(data, kinds, min(count, preset.spans or count))
+    kinds, wide = preset.span_kinds or experiment.span_kinds, pages is not data
+    texts = wide_folder() if wide else current().work / "corpus"
+    spans = span_set(pages, kinds, min(count, preset.spans or count), texts)
+    return joined(spans, wide_pages(data, titles=True)) if wide and experiment.titles else spans
 
 
 def model_config(task: Task) -> Config:
