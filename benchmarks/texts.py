@@ -28,10 +28,11 @@ from vec2slug_lib.common.slugs import slugify
 from vec2slug_lib.data import dataset
 from vec2slug_lib.data.build import tfidf_keywords
 from vec2slug_lib.data.examples import load_examples
+from vec2slug_lib.data.left_out import load_left_out
 from vec2slug_lib.evaluation.metrics import token_overlap
 from vec2slug_lib.experiments.decoding_variants import sums_by_topic
 from vec2slug_lib.experiments.text_model import describe_pages, fit_trees, head_logits
-from vec2slug_lib.experiments.text_pages import TextPages, left_out_pages, pages_of
+from vec2slug_lib.experiments.text_pages import TextPages, pages_of
 from vec2slug_lib.inference.release_folder import DEFAULT_MODEL
 from vec2slug_lib.inference.rows import Page
 
@@ -174,7 +175,7 @@ def main() -> None:
     predictor = SlugPredictor.from_dir(options.model, embedder=embedder)
     known = pages_of(data.part("val"), options.corpus)
     few, unseen = (
-        left_out_pages(options.corpus, part, data, exact, count)
+        pages_of(load_left_out(part).sample(count), options.corpus)
         for part, count in (("val", CHOSEN_BY), ("test", options.rows))
     )
     training = pages_of(data.part("train").sample(20_000), options.corpus).texts

@@ -55,7 +55,7 @@ def test_fewer_pages_and_neighbours_are_variants(folder):
     rows = dataset.load(limit=600)
     assert whole["train_rows"] == len(rows.part("train").pairs)
     assert part["train_rows"] == len(rows.subsample(0.25).part("train").pairs)
-    settings = {"train_fraction": 0.25, "neighbours": 40, "reranked": False}
+    settings = {"train_fraction": 0.25, "neighbours": 40, "reranked": False, "wide": False}
     assert part["baseline"] == settings
     one = record("vote+neighbours=1+share=0.25", "smoke").predictions["prediction"]
     assert one.map(lambda slug: slug.count("-")).between(2, 7).all()

@@ -67,14 +67,22 @@ def embed(argv: Sequence[str]) -> int:
 
 
 def data(argv: Sequence[str]) -> int:
-    """Build the data folder from corpus and vectors: ``vec2slug data build``."""
+    """Build the data folder from corpus and vectors: ``vec2slug data build``.
+
+    Or, of a corpus that has them, the pages of sources that are left out: ``data left-out``.
+    """
     parser = argparse.ArgumentParser("vec2slug data")
-    parser.add_argument("action", choices=["build"])
+    parser.add_argument("action", choices=["build", "left-out"])
     parser.add_argument("--corpus", type=Path, default=Path("work/corpus"))
     parser.add_argument("--vectors", type=Path, default=Path("work/vectors.npy"))
     parser.add_argument("--out", type=Path, default=Path("data"))
     parser.add_argument("--pairs", type=int, default=80_000)
     options = parser.parse_args(argv)
+    return build_data(options) if options.action == "build" else build_left_out(options)
+
+
+def build_data(options: argparse.Namespace) -> int:
+    """Build the data folder."""
     from ..data.build import build
     from ..embedding.job import read_bad
     from ..embedding.registry import embedder_key
@@ -87,6 +95,19 @@ def data(argv: Sequence[str]) -> int:
     out, pairs = options.out, options.pairs
     card = build(documents, vectors, funnel, out, pairs, embedder, made_of, skipped)
     print(f"{card['pairs']:,} pairs in {options.out}")
+    return 0
+
+
+def build_left_out(options: argparse.Namespace) -> int:
+    """Embed the pages of sources that are left out, and write them into the data folder."""
+    from ..data import left_out
+    from ..data.dataset import load
+    from ..embedding.registry import open_embedder
+
+    data = load()
+    embedder = open_embedder(data.embedder, exact=True)
+    pages = left_out.build_left_out(options.corpus / "documents.parquet", data, embedder)
+    print(f"{len(pages.pairs):,} pairs in {left_out.left_out_folder()}")
     return 0
 
 

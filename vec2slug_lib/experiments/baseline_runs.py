@@ -21,6 +21,7 @@ from ..data import dataset
 from ..data.build import title_slug
 from ..data.dataset import Dataset
 from ..data.examples import load_examples, vectors_by
+from ..data.wide import widen
 from ..embedding.registry import open_embedder
 from ..evaluation.baselines import (
     NEIGHBOURS,
@@ -44,6 +45,7 @@ class Baseline:
     train_fraction: float = 1.0  # of the training pages, as in an experiment
     neighbours: int = NEIGHBOURS  # of the vote
     reranked: bool = False  # of those by words' own vectors: candidates, embedded as texts
+    wide: bool = False  # the pages of the wide corpus too, see ``data.wide``
 
 
 # Slugs of vectors [N, d] from the training pages.
@@ -104,8 +106,8 @@ def make_baseline(name: str, preset: str) -> None:
     """
     baseline = find_baseline(name)
     data = dataset.load(limit=find(PRESETS, "preset", preset).limit)
-    data = data.subsample(baseline.train_fraction)
-    train, rows, began = data.part("train"), data.test_rows(), time.monotonic()
+    pages = known_pages(baseline, data)
+    train, rows, began = pages.part("train"), data.test_rows(), time.monotonic()
     slugs, examples = baseline_slugs(name, baseline, train, rows)
     run = Run(current().runs / name / preset)
     manifest = {
@@ -113,7 +115,7 @@ def make_baseline(name: str, preset: str) -> None:
         "preset": preset,
         "baseline": asdict(baseline),
         "train_rows": len(train.pairs),
-        "data": dataset.ids_digest(data.pairs["id"]),
+        "data": dataset.ids_digest(pages.pairs["id"]),
         "embedder": data.embedder,
         "seconds": round(time.monotonic() - began, 1),
         "environment": environment("cpu"),
@@ -121,6 +123,16 @@ def make_baseline(name: str, preset: str) -> None:
     write_json(run.folder / "manifest.json", manifest)
     predictions = rows.references.assign(prediction=slugs, score=np.float32(np.nan))
     save_results(run, predictions, measure(predictions, rows.vectors), examples)
+
+
+def known_pages(baseline: Baseline, data: Dataset) -> Dataset:
+    """Return the data set of a preset with the training pages that a baseline knows.
+
+    Raises:
+        Vec2SlugError: it wants the wide corpus, and there is none.
+    """
+    pages = data.subsample(baseline.train_fraction)
+    return widen(pages) if baseline.wide else pages
 
 
 def baseline_slugs(

@@ -16,6 +16,7 @@ from ..common.files import note_hash, write_json
 from ..common.slugs import words
 from ..common.vectors import Bools, Doubles, Floats
 from ..data.dataset import load
+from ..data.left_out import load_left_out
 from ..embedding.registry import open_embedder
 from ..evaluation.metrics import token_overlap
 from ..inference.mbr import Evidence
@@ -29,7 +30,7 @@ from ..inference.text_model import (
 )
 from ..inference.text_search import Judged, judged_candidates
 from ..inference.text_words import text_words
-from .text_pages import TextPages, left_out_pages, pages_of
+from .text_pages import TextPages, pages_of
 
 DEPTH, TREES, RATE, SEED = 5, 80, 0.12, 42
 SHRINKAGE = 5.0  # of the values of leaves
@@ -59,8 +60,7 @@ def write_text_model(folder: Path, corpus: Path) -> TextModel:
     predictor = SlugPredictor.from_dir(folder, embedder=open_embedder(data.embedder))
     if predictor.config.mbr is None:
         raise Vec2SlugError(f"expected a model with a bag-of-words head in {folder}")
-    exact = open_embedder(data.embedder, exact=True)
-    left_out = left_out_pages(corpus, "val", data, exact.embed)
+    left_out = pages_of(load_left_out("val"), corpus)
     known, training = (pages_of(data.part(part), corpus) for part in ("val", "train"))
     model = fit_text_model(predictor, known, left_out, training.texts)
     write_json(folder / TEXT_MODEL, model.to_json(), indent=None)
