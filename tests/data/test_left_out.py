@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from fake_embedder import Fake
+from fake_embedder import Directions
 
 from vec2slug_lib.common.errors import Vec2SlugError
 from vec2slug_lib.common.workspace import Workspace, use
@@ -19,19 +19,14 @@ PAGES = dataset.Dataset(
 )
 
 
-class Directions(Fake):
-    """Embeds a text as the direction that its first letter names."""
-
-    def embed(self, texts):
-        return np.eye(4, dtype=np.float32)[[int(text[0]) for text in texts]]
-
-
 @pytest.fixture
 def documents(tmp_path):
     sources = [LEFT_OUT["val"][0], LEFT_OUT["test"][0], "wikipedia", LEFT_OUT["test"][1]]
     frame = pd.DataFrame({"source": sources, "text": ["0 a", "1 b", "0 c", "0 d"]})
     frame["id"] = list("abcd")
-    frame.assign(url="u", slug="one-two-three", token_count=60).to_parquet(tmp_path / "d.parquet")
+    frame = frame.assign(url="https://e.org/one-two-three", slug="one-two-three", token_count=60)
+    titled = frame.iloc[[1]].assign(id="e", url="https://e.org/12345")  # its label is its title
+    pd.concat([frame, titled]).to_parquet(tmp_path / "d.parquet")
     with use(Workspace(data=tmp_path / "data")):
         yield tmp_path / "d.parquet"
 

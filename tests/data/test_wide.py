@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_embedder import Fake
+from fake_embedder import Directions
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,13 +34,6 @@ PAGES = Dataset(
     ),
     np.eye(4, dtype=np.float32)[[0, 0, 1, 2]],
 )
-
-
-class Directions(Fake):
-    """Embeds a text as the direction that its first letter names."""
-
-    def embed(self, texts):
-        return np.eye(4, dtype=np.float32)[[int(text[0]) for text in texts]]
 
 
 @pytest.fixture

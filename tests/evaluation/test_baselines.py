@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vec2slug_lib.common.errors import Vec2SlugError
-from vec2slug_lib.data.build import tfidf_keywords, title_slug
+from vec2slug_lib.common.slugs import title_slug
+from vec2slug_lib.data.build import tfidf_keywords
 from vec2slug_lib.evaluation.baselines import (
     RERANK_WEIGHT,
     WORD_WEIGHT,

@@ -75,6 +75,11 @@ def slugify(text: str, max_words: int = MAX_WORDS) -> str:
     return "-".join(re.findall(r"[a-z0-9]+", ascii_text)[:max_words])
 
 
+def title_slug(title: object, max_words: int = MAX_WORDS) -> str:
+    """Make a slug of a title's first words, without a site's name after "|"; "" if none."""
+    return slugify(title.split(" | ")[0], max_words) if isinstance(title, str) else ""
+
+
 def is_valid(slug: str) -> bool:
     """Check a slug's form as the study has it: kebab-case, 2 to 8 words, 3 to 80 characters."""
     return (

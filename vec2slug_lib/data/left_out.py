@@ -16,8 +16,8 @@ from ..common.workspace import current
 from ..embedding.base import Embedder
 from .build import write_pairs
 from .dataset import Dataset, load
-from .split import LEFT_OUT
-from .wide import nearest_topics
+from .split import LEFT_OUT, part_left_out
+from .wide import labelled_by_title, nearest_topics
 
 MOST = 3_000  # pages of either half
 
@@ -48,12 +48,13 @@ def build_left_out(documents: Path, data: Dataset, embedder: Embedder) -> Datase
         Vec2SlugError: there are no such pages.
     """
     frame = pd.read_parquet(documents)
-    split = {source: part for part, sources in LEFT_OUT.items() for source in sources}
-    frame = frame.assign(split=frame["source"].map(split)).dropna(subset="split")
+    frame = frame.assign(split=part_left_out(frame["source"])).dropna(subset="split")
+    frame = frame[~labelled_by_title(frame["url"])]
     frame = frame.groupby("split", group_keys=False).head(MOST).reset_index(drop=True)
     if set(frame["split"]) != set(LEFT_OUT):
         raise Vec2SlugError(
-            f"expected pages of {', '.join(split)} in {documents}, some are missing"
+            f"expected pages of {', '.join(sum(LEFT_OUT.values(), ()))} in {documents}, "
+            "some are missing"
         )
     vectors = embedder.embed(frame["text"].tolist())
     frame["cluster"] = nearest_topics(data, vectors, np.arange(len(frame)))

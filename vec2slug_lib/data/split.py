@@ -24,6 +24,12 @@ LEFT_OUT = {
 LEAK_ROWS, LEAK_BLOCK = 10_000, 2_000  # test rows, and training rows at a time, of a leak report
 
 
+def part_left_out(sources: pd.Series) -> pd.Series:
+    """Return the part of ``LEFT_OUT`` that each source belongs to; NaN if it is learnt from."""
+    parts = {source: part for part, names in LEFT_OUT.items() for source in names}
+    return sources.map(parts)
+
+
 def source_cap(counts: pd.Series, total: int) -> int:
     """Find the largest cap so that sources cut to it hold at most ``total`` rows together."""
     low, high = 0, int(counts.max())

@@ -6,6 +6,8 @@ its pages lie in training topics of the data set, and in none of the sources tha
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from ..common.workspace import current
 from ..embedding.job import manifest_of
 from .build import read_corpus
 from .dataset import SEED, Dataset, joined
-from .split import LEFT_OUT
+from .split import part_left_out
 
 CAP = 6_000  # pages of a source
 ALIKE = 10  # slugs of a source that begin with the same two content words
@@ -59,20 +61,40 @@ def wide_pages(data: Dataset, titles: bool) -> Dataset:
                 f"expected a wide corpus in {folder}, found no {path.name}: "
                 "vec2slug train EXPERIMENT --corpus SOURCE makes it"
             )
-    rows, made_of = np.load(vectors, mmap_mode="r"), read_json(manifest_of(vectors))
-    pages = read_corpus(documents, len(rows), made_of["documents_sha256"])
-    pages = pages[["id", "url", "source", "slug"]]
-    by_title = np.array([extract_slug(url)[0] is None for url in pages["url"]], bool)
-    left_out = [source for part in LEFT_OUT.values() for source in part]
-    others = ~pages["id"].isin(set(data.pairs["id"])) & ~pages["source"].isin(left_out)
-    kept = np.flatnonzero(others.to_numpy() & (by_title == titles))
+    rows = np.load(vectors, mmap_mode="r")
+    pages = read_pages(folder, documents.stat().st_mtime_ns, vectors.stat().st_mtime_ns)
+    others = ~pages["id"].isin(set(data.pairs["id"])) & part_left_out(pages["source"]).isna()
+    kept = np.flatnonzero(others.to_numpy() & (pages["by_title"] == titles).to_numpy())
     pages = pages.iloc[kept].assign(cluster=nearest_topics(data, rows, kept), row=kept)
     splits = data.pairs.groupby("cluster")["split"].first()
     pages = pages[(pages["cluster"].map(splits) == "train").to_numpy()].reset_index(drop=True)
     pages = pages[few_alike(pages) & within_cap(pages)].reset_index(drop=True)
     chosen = pages["row"].to_numpy()
-    pages = pages.drop(columns=["url", "row"]).assign(split="train")
+    pages = pages.drop(columns=["by_title", "row"]).assign(split="train")
     return Dataset(pages, rows[chosen], data.embedder)
+
+
+@lru_cache(maxsize=1)  # one training asks for pages with a slug and for pages with a title
+def read_pages(folder: Path, documents_changed: int, vectors_changed: int) -> pd.DataFrame:
+    """Read id, source and slug of the wide corpus, and whether its title is all that labels a page.
+
+    Args:
+        folder: of the corpus.
+        documents_changed: when its documents were, in nanoseconds.
+        vectors_changed: when its vectors were.
+
+    Raises:
+        Vec2SlugError: the vectors are of other documents.
+    """
+    vectors = folder / "vectors.npy"
+    made_of = read_json(manifest_of(vectors))["documents_sha256"]
+    pages = read_corpus(folder / "documents.parquet", len(np.load(vectors, "r")), made_of)
+    return pages[["id", "source", "slug"]].assign(by_title=labelled_by_title(pages["url"]))
+
+
+def labelled_by_title(urls: Iterable[str]) -> Bools:
+    """Tell of addresses whether none of their words is the label, so that a title has to be it."""
+    return np.array([extract_slug(url)[0] is None for url in urls], bool)
 
 
 def nearest_topics(data: Dataset, vectors: Floats, rows: Ints) -> Ints:

@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 
 from ..common.files import write_json
-from ..common.slugs import words
+from ..common.slugs import title_slug, words
 from ..common.vectors import Floats
 from ..common.workspace import current
 from ..data import dataset
-from ..data.build import title_slug
 from ..data.dataset import Dataset
 from ..data.examples import load_examples, vectors_by
 from ..data.wide import widen
