@@ -152,6 +152,13 @@ def test_from_documents_to_data(capsys, tmp_path, monkeypatch):
     assert len(pd.read_parquet("data/pairs.parquet")) == kept
 
 
+@pytest.mark.parametrize("option", ["--out", "--vectors", "--pairs"])
+def test_pages_of_other_sources_take_no_option_of_the_data_folder(capsys, option):
+    with pytest.raises(SystemExit, match="2"):
+        main(["data", "left-out", option, "5"])
+    assert f"unrecognized arguments: {option} 5" in capsys.readouterr().err
+
+
 def test_the_installed_command_and_a_closed_pipe(release, tmp_path):
     np.save(tmp_path / "v.npy", np.ones((50, 24), np.float32))
     command = f"vec2slug --vectors {tmp_path / 'v.npy'} --model {release} | head -1"

@@ -72,13 +72,18 @@ def data(argv: Sequence[str]) -> int:
     Or, of a corpus that has them, the pages of sources that are left out: ``data left-out``.
     """
     parser = argparse.ArgumentParser("vec2slug data")
-    parser.add_argument("action", choices=["build", "left-out"])
-    parser.add_argument("--corpus", type=Path, default=Path("work/corpus"))
-    parser.add_argument("--vectors", type=Path, default=Path("work/vectors.npy"))
-    parser.add_argument("--out", type=Path, default=Path("data"))
-    parser.add_argument("--pairs", type=int, default=80_000)
+    actions = parser.add_subparsers(dest="action", required=True)
+    build = actions.add_parser("build", help="split pairs and vectors into the data folder")
+    build.set_defaults(run=build_data)
+    build.add_argument("--corpus", type=Path, default=Path("work/corpus"))
+    build.add_argument("--vectors", type=Path, default=Path("work/vectors.npy"))
+    build.add_argument("--out", type=Path, default=Path("data"))
+    build.add_argument("--pairs", type=int, default=80_000)
+    others = actions.add_parser("left-out", help="add pages of sources that are left out")
+    others.set_defaults(run=build_left_out)
+    others.add_argument("--corpus", type=Path, default=Path("work/wide"))
     options = parser.parse_args(argv)
-    return build_data(options) if options.action == "build" else build_left_out(options)
+    return int(options.run(options))
 
 
 def build_data(options: argparse.Namespace) -> int:
