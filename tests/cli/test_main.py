@@ -159,6 +159,13 @@ def test_pages_of_other_sources_take_no_option_of_the_data_folder(capsys, option
     assert f"unrecognized arguments: {option} 5" in capsys.readouterr().err
 
 
+def test_pages_of_other_sources_are_looked_for_in_the_wide_corpus(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("VEC2SLUG_WORK", str(tmp_path))
+    code, _, error = run(capsys, "data", "left-out")
+    assert code == 2
+    assert str(tmp_path / "wide" / "documents.parquet") in error
+
+
 def test_the_installed_command_and_a_closed_pipe(release, tmp_path):
     np.save(tmp_path / "v.npy", np.ones((50, 24), np.float32))
     command = f"vec2slug --vectors {tmp_path / 'v.npy'} --model {release} | head -1"

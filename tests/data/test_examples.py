@@ -19,6 +19,7 @@ from vec2slug_lib.embedding.minilm import MiniLMEmbedder
 
 EXAMPLES = load_examples()
 FURTHER = load_examples(current().data / "examples" / "further")
+ALL = [*EXAMPLES, *FURTHER]
 GOOD = "---\ntitle: Bees: a life\nslug: life-of-bees\n---\n\nBees fly.\n\nThey hum.\n"
 STUDY = {
     "amelia-earharts-enduring-image",
@@ -55,37 +56,20 @@ def vectors():
     return example_vectors(MiniLMEmbedder("cpu"))
 
 
-@pytest.fixture(scope="module")
-def further():
-    return MiniLMEmbedder("cpu").embed([example.text for example in FURTHER])
-
-
-def test_there_are_twelve_different_ones():
-    assert len(EXAMPLES) == 12
+def test_there_are_twelve_and_thirty_further_ones_and_all_differ():
+    assert (len(EXAMPLES), len(FURTHER)) == (12, 30)
     for field in ("name", "title", "slug", "text"):
-        assert len({getattr(example, field) for example in EXAMPLES}) == 12
+        assert len({getattr(example, field) for example in ALL}) == 42
     assert {example.slug for example in EXAMPLES} >= STUDY
     assert [example.name for example in EXAMPLES] == sorted(example.name for example in EXAMPLES)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+@pytest.mark.parametrize("example", ALL, ids=lambda example: example.name)
 def test_each_is_a_page_that_the_corpus_filters_would_keep(example):
     assert extract_slug(f"https://example.org/2026/{example.slug}.html") == (example.slug, "")
-    assert 180 <= len(example.text.split()) <= 320
+    shortest, longest = (180, 320) if example in EXAMPLES else (100, 160)
+    assert shortest <= len(example.text.split()) <= longest
     assert not set(example.text) & set("#*`<>[]|\t")  # plain prose, shown as it is
-
-
-def test_there_are_thirty_further_ones_that_are_short():
-    texts = [*EXAMPLES, *FURTHER]
-    for field in ("name", "title", "slug", "text"):
-        assert len({getattr(example, field) for example in texts}) == 12 + 30
-    assert all(100 <= len(example.text.split()) <= 160 for example in FURTHER)
-
-
-@pytest.mark.parametrize("example", FURTHER, ids=lambda example: example.name)
-def test_each_further_one_is_plain_prose_with_a_slug_of_the_corpus_rules(example):
-    assert extract_slug(f"https://example.org/2026/{example.slug}.html") == (example.slug, "")
-    assert not set(example.text) & set("#*`<>[]|\t")
 
 
 def test_the_folders_readme_lists_them_all():
@@ -97,16 +81,16 @@ def test_the_folders_readme_lists_them_all():
 
 def test_no_training_page_has_the_slug_or_address(data):
     train = data.pairs[data.pairs["split"] == "train"]
-    slugs = {example.slug for example in [*EXAMPLES, *FURTHER]}
+    slugs = {example.slug for example in ALL}
     assert not slugs & set(train["slug"])
     assert not [url for url in train["url"] if any(slug in url.lower() for slug in slugs)]
 
 
-def test_no_training_page_is_a_near_copy(data, vectors, further):
+def test_no_training_page_is_a_near_copy(data, vectors):
+    further = MiniLMEmbedder("cpu").embed([example.text for example in FURTHER])
     cosines = np.concatenate([vectors, further]) @ data.part("train").vectors.T
     assert cosines.shape == (42, (data.pairs["split"] == "train").sum())
-    names = [example.name for example in [*EXAMPLES, *FURTHER]]
-    nearest = pd.Series(cosines.max(axis=1), index=names)
+    nearest = pd.Series(cosines.max(axis=1), index=[example.name for example in ALL])
     assert nearest.max() < 0.95, nearest.idxmax()
 
 

@@ -81,7 +81,7 @@ def data(argv: Sequence[str]) -> int:
     build.add_argument("--pairs", type=int, default=80_000)
     others = actions.add_parser("left-out", help="add pages of sources that are left out")
     others.set_defaults(run=build_left_out)
-    others.add_argument("--corpus", type=Path, default=Path("work/wide"))
+    others.add_argument("--corpus", type=Path, help="default: where train --corpus leaves it")
     options = parser.parse_args(argv)
     return int(options.run(options))
 
@@ -107,11 +107,13 @@ def build_left_out(options: argparse.Namespace) -> int:
     """Embed the pages of sources that are left out, and write them into the data folder."""
     from ..data import left_out
     from ..data.dataset import load
+    from ..data.wide import wide_folder
     from ..embedding.registry import open_embedder
 
     data = load()
     embedder = open_embedder(data.embedder, exact=True)
-    pages = left_out.build_left_out(options.corpus / "documents.parquet", data, embedder)
+    documents = (options.corpus or wide_folder()) / "documents.parquet"
+    pages = left_out.build_left_out(documents, data, embedder)
     print(f"{len(pages.pairs):,} pairs in {left_out.left_out_folder()}")
     return 0
 
